@@ -1,0 +1,558 @@
+//! The event: one thing that the agent did.
+//!
+//! Field names, meanings and limits are those of `POST /v1/events`. OpenTelemetry names are used
+//! in `attributes` where one exists (semantic conventions for generative AI, v1.41).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::json::{Json, JsonError, push_escaped};
+
+/// Longest `session_id`, `run_id`, `agent_id`, `span_id`, `parent_span_id`, in bytes.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// Identity and idempotency key of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(Uuid);
+
+impl TraceId {
+    /// A new one (UUID version 7: ordered by time, so that the store's index grows at its end).
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// From its 16 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Its 16 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl Default for TraceId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for TraceId {
+    type Err = EventError;
+
+    fn from_str(text: &str) -> Result<Self, EventError> {
+        Uuid::from_str(text).map(Self).map_err(|_| EventError::field("trace_id", "is not a UUID"))
+    }
+}
+
+impl Serialize for TraceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What sort of event it is: `[a-z0-9_.]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Kind(std::borrow::Cow<'static, str>);
+
+impl Kind {
+    /// A call of a model.
+    pub const LLM_CALL: Self = Self::known("llm_call");
+    /// A call of a tool.
+    pub const TOOL_CALL: Self = Self::known("tool_call");
+    /// An error of the agent or of its machine.
+    pub const ERROR: Self = Self::known("error");
+    /// A resource sample.
+    pub const METRIC: Self = Self::known("metric");
+    /// A log record.
+    pub const LOG: Self = Self::known("log");
+
+    const fn known(name: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(name))
+    }
+
+    /// Takes a kind after checking its form.
+    ///
+    /// # Errors
+    /// When it is not `[a-z0-9_.]{1,64}`.
+    pub fn parse(text: &str) -> Result<Self, EventError> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'));
+        if fits {
+            Ok(Self(text.to_owned().into()))
+        } else {
+            Err(EventError::field("kind", "must be 1 to 64 of a-z, 0-9, '_' and '.'"))
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Nanoseconds since 1970-01-01 UTC; years 1678 to 2262.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The present, by the system's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from_jiff(jiff::Timestamp::now()).unwrap_or(Self(0))
+    }
+
+    /// From nanoseconds since 1970.
+    #[must_use]
+    pub fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since 1970.
+    #[must_use]
+    pub fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    fn from_jiff(at: jiff::Timestamp) -> Result<Self, EventError> {
+        i64::try_from(at.as_nanosecond())
+            .map(Self)
+            .map_err(|_| EventError::field("timestamp", "is outside the years 1678 to 2262"))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = EventError;
+
+    fn from_str(text: &str) -> Result<Self, EventError> {
+        let at = text.parse::<jiff::Timestamp>().map_err(|_| {
+            EventError::field("timestamp", "is neither RFC 3339 (2026-11-24T12:00:00Z) nor Unix milliseconds")
+        })?;
+        Self::from_jiff(at)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        jiff::Timestamp::from_nanosecond(i128::from(self.0)).map_err(|_| fmt::Error)?.fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Well.
+    Ok,
+    /// Not.
+    Error,
+}
+
+/// Why a piece of JSON is not taken as an event: which field, and what about it.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// The JSON itself cannot be read.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A field's value does not fit.
+    #[error("{field} {problem}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+impl EventError {
+    fn field(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Field { field, problem: problem.into() }
+    }
+}
+
+/// One thing that the agent did. See the module's description.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Identity and idempotency key.
+    pub trace_id: TraceId,
+    /// What sort of event.
+    pub kind: Kind,
+    /// Its start.
+    pub timestamp: Timestamp,
+    /// How long it took, in milliseconds; finite and not negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<f64>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// What went wrong, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The agent turn that groups events (what OpenTelemetry calls a trace).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// The agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Place in the run's tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// The span above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<String>,
+    /// Model, tool, channel or metric name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What went in: any JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
+    /// What came out: any JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// An object; OpenTelemetry names where one exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Json>,
+}
+
+impl Event {
+    /// An event of this kind, now, with a new identity and nothing else.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            trace_id: TraceId::new(),
+            kind,
+            timestamp: Timestamp::now(),
+            duration_ms: None,
+            status: None,
+            error: None,
+            session_id: None,
+            run_id: None,
+            agent_id: None,
+            span_id: None,
+            parent_span_id: None,
+            name: None,
+            input: None,
+            output: None,
+            attributes: None,
+        }
+    }
+
+    /// Reads one event from the JSON that `POST /v1/events` takes. What is absent gets its
+    /// default; a field that the table does not know is kept among the attributes, so that nothing
+    /// is lost to a newer client.
+    ///
+    /// # Errors
+    /// [`EventError`] names the field, or the line and column.
+    pub fn from_json(text: &str) -> Result<Self, EventError> {
+        if !text.trim_start().starts_with('{') {
+            return Err(EventError::field("event", "must be a JSON object"));
+        }
+        Fields::read(text)?.into_event()
+    }
+
+    /// The JSON that [`Event::from_json`] reads.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Every field is a string, a finite number or checked JSON: writing cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Memory that the event stands for, in bytes: its texts and itself.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let texts = [
+            &self.error,
+            &self.session_id,
+            &self.run_id,
+            &self.agent_id,
+            &self.span_id,
+            &self.parent_span_id,
+            &self.name,
+        ];
+        let bodies = [&self.input, &self.output, &self.attributes];
+        size_of::<Self>()
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + bodies.into_iter().flatten().map(Json::len).sum::<usize>()
+    }
+}
+
+/// The fields as sent, still text.
+#[derive(Default)]
+struct Fields<'a> {
+    known: [Option<&'a RawValue>; KNOWN.len()],
+    unknown: Vec<(String, &'a RawValue)>,
+}
+
+const KNOWN: [&str; 15] = [
+    "trace_id",
+    "kind",
+    "timestamp",
+    "duration_ms",
+    "status",
+    "error",
+    "session_id",
+    "run_id",
+    "agent_id",
+    "span_id",
+    "parent_span_id",
+    "name",
+    "input",
+    "output",
+    "attributes",
+];
+
+/// The most fields of an event that are kept without being known.
+const MAX_UNKNOWN: usize = 64;
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str) -> Result<Self, EventError> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        let raw = KNOWN.iter().position(|known| *known == name).and_then(|at| self.known[at])?;
+        (raw.get() != "null").then_some(raw)
+    }
+
+    fn string(&self, name: &'static str) -> Result<Option<String>, EventError> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let text = raw.get();
+        if !text.starts_with('"') {
+            return Err(EventError::field(name, format!("must be a string, not {}", type_of(text))));
+        }
+        Ok(Some(crate::json::unescape(&text[1..text.len() - 1]).into_owned()))
+    }
+
+    fn id(&self, name: &'static str) -> Result<Option<String>, EventError> {
+        let id = self.string(name)?;
+        match &id {
+            Some(text) if text.len() > MAX_ID_BYTES => {
+                Err(EventError::field(name, format!("is {} bytes long; the most is {MAX_ID_BYTES}", text.len())))
+            }
+            _ => Ok(id),
+        }
+    }
+
+    fn json(&self, name: &'static str) -> Result<Option<Json>, EventError> {
+        self.raw(name)
+            .map(|raw| Json::from_raw(raw).map_err(|error: JsonError| EventError::field(name, error.to_string())))
+            .transpose()
+    }
+
+    fn into_event(self) -> Result<Event, EventError> {
+        let kind = self.string("kind")?.ok_or_else(|| EventError::field("kind", "is missing"))?;
+        let trace_id = match self.string("trace_id")? {
+            Some(text) => text.parse()?,
+            None => TraceId::new(),
+        };
+        let status = match self.string("status")?.as_deref() {
+            None => None,
+            Some("ok") => Some(Status::Ok),
+            Some("error") => Some(Status::Error),
+            Some(_) => return Err(EventError::field("status", "must be \"ok\" or \"error\"")),
+        };
+        Ok(Event {
+            trace_id,
+            kind: Kind::parse(&kind)?,
+            timestamp: self.timestamp()?,
+            duration_ms: self.duration()?,
+            status,
+            error: self.string("error")?,
+            session_id: self.id("session_id")?,
+            run_id: self.id("run_id")?,
+            agent_id: self.id("agent_id")?,
+            span_id: self.id("span_id")?,
+            parent_span_id: self.id("parent_span_id")?,
+            name: self.string("name")?,
+            input: self.json("input")?,
+            output: self.json("output")?,
+            attributes: self.attributes()?,
+        })
+    }
+
+    fn timestamp(&self) -> Result<Timestamp, EventError> {
+        let Some(raw) = self.raw("timestamp") else { return Ok(Timestamp::now()) };
+        if raw.get().starts_with('"') {
+            return self.string("timestamp")?.unwrap_or_default().parse();
+        }
+        let out_of_range =
+            || EventError::field("timestamp", "must be RFC 3339 or Unix milliseconds, in the years 1678 to 2262");
+        if let Ok(millis) = raw.get().parse::<i64>() {
+            return millis.checked_mul(1_000_000).map(Timestamp).ok_or_else(out_of_range);
+        }
+        let millis: f64 = raw.get().parse().map_err(|_| out_of_range())?;
+        let nanos = (millis * 1e6).round();
+        // The bounds of i64, which f64 holds exactly enough: beyond them the cast would saturate.
+        if nanos.abs() < 9.2e18 {
+            #[allow(clippy::cast_possible_truncation)]
+            return Ok(Timestamp(nanos as i64));
+        }
+        Err(out_of_range())
+    }
+
+    fn duration(&self) -> Result<Option<f64>, EventError> {
+        let Some(raw) = self.raw("duration_ms") else { return Ok(None) };
+        match raw.get().parse::<f64>() {
+            Ok(millis) if millis.is_finite() && millis >= 0.0 => Ok(Some(millis)),
+            _ => Err(EventError::field("duration_ms", "must be a number of milliseconds, 0 or more")),
+        }
+    }
+
+    fn attributes(&self) -> Result<Option<Json>, EventError> {
+        let sent = self.json("attributes")?;
+        if let Some(json) = &sent
+            && !json.is_object()
+        {
+            return Err(EventError::field("attributes", format!("must be an object, not {}", type_of(json.as_str()))));
+        }
+        if self.unknown.is_empty() {
+            return Ok(sent);
+        }
+        let mut text = String::from("{");
+        for (name, raw) in &self.unknown {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            push_escaped(&mut text, name);
+            text.push(':');
+            text.push_str(raw.get());
+        }
+        // What was sent as an attribute comes last, so that it wins over a field of the same name.
+        let inner = sent.as_ref().map_or("", |json| json.as_str()[1..json.len() - 1].trim());
+        if !inner.is_empty() {
+            text.push(',');
+            text.push_str(inner);
+        }
+        text.push('}');
+        Json::parse(&text).map(Some).map_err(|error| EventError::field("attributes", error.to_string()))
+    }
+}
+
+fn type_of(text: &str) -> &'static str {
+    match text.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        _ => "a number",
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event: a JSON object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                use serde::de::Error;
+                let mut fields = Fields::default();
+                while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    match KNOWN.iter().position(|known| *known == key) {
+                        Some(at) if fields.known[at].is_some() => {
+                            return Err(A::Error::custom(format_args!("{key} is given twice")));
+                        }
+                        Some(at) => fields.known[at] = Some(value),
+                        None if fields.unknown.len() == MAX_UNKNOWN => {
+                            return Err(A::Error::custom(format_args!("more than {MAX_UNKNOWN} unknown fields")));
+                        }
+                        None => fields.unknown.push((key.into_owned(), value)),
+                    }
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn error(text: &str) -> String {
+        Event::from_json(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_round_trip_loses_nothing() {
+        let text = r#"{"trace_id":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3","kind":"llm_call","timestamp":"2026-11-24T12:00:00.123456789Z","duration_ms":12.5,"status":"error","error":"e","session_id":"s","run_id":"r","agent_id":"a","span_id":"1","parent_span_id":"0","name":"m","input":[1,{"a":"b"}],"output":"o","attributes":{"gen_ai.usage.input_tokens":3}}"#;
+        assert_eq!(Event::from_json(text).unwrap().to_json(), text);
+    }
+
+    #[test]
+    fn unix_milliseconds_and_rfc_3339_are_the_same_moment() {
+        let a = Event::from_json(r#"{"kind":"log","timestamp":1764000000123}"#).unwrap();
+        let b = Event::from_json(r#"{"kind":"log","timestamp":"2025-11-24T16:00:00.123Z"}"#).unwrap();
+        assert_eq!(a.timestamp, b.timestamp);
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_as_attributes_and_sent_attributes_win() {
+        let event = Event::from_json(r#"{"kind":"log","zone":"x","b":{"c":1},"attributes":{"zone":"y"}}"#).unwrap();
+        let read: serde_json::Value = serde_json::from_str(event.attributes.unwrap().as_str()).unwrap();
+        assert_eq!(read, serde_json::json!({"zone": "y", "b": {"c": 1}}));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        assert_eq!(error("{}"), "kind is missing");
+        assert_eq!(error("[]"), "event must be a JSON object");
+        assert_eq!(error(r#"{"kind":"A"}"#), "kind must be 1 to 64 of a-z, 0-9, '_' and '.'");
+        assert_eq!(error(r#"{"kind":5}"#), "kind must be a string, not a number");
+        assert_eq!(error(r#"{"kind":"log","trace_id":"x"}"#), "trace_id is not a UUID");
+        assert_eq!(error(r#"{"kind":"log","attributes":[]}"#), "attributes must be an object, not an array");
+        assert!(error(r#"{"kind":"log","kind":"log"}"#).starts_with("kind is given twice"));
+        assert!(error(r#"{"kind":"log","timestamp":1e300}"#).starts_with("timestamp must be"));
+        assert!(error(r#"{"kind":"log","duration_ms":-1}"#).starts_with("duration_ms must be"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_a_panic(text in any::<String>()) {
+            let _ = Event::from_json(&text);
+            let _ = Event::from_json(&format!("{{\"kind\":\"log\",\"input\":{text}}}"));
+        }
+
+        #[test]
+        fn any_strings_survive_the_round_trip(name in any::<String>(), error in any::<String>()) {
+            let mut event = Event::new(Kind::LOG);
+            event.name = Some(name);
+            event.error = Some(error);
+            prop_assert_eq!(Event::from_json(&event.to_json()).unwrap(), event);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Self-metrics: what the pipeline says of itself, in the Prometheus text format.
+//!
+//! One registry for a process; each component registers its own families through
+//! [`Metrics::counter`] and its siblings, always with the label `component`.
+
+use prometheus::{Encoder as _, HistogramOpts, Opts, TextEncoder};
+pub use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+/// Prefix of every family.
+const PREFIX: &str = "openclaw_trace";
+
+/// The registry. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    registry: prometheus::Registry,
+}
+
+impl Metrics {
+    /// A counter `openclaw_trace_{name}` of one component. `name` ends in `_total`.
+    #[must_use]
+    pub fn counter(&self, component: &str, name: &str, help: &str) -> IntCounter {
+        let metric = IntCounter::with_opts(opts(component, name, help));
+        self.register(metric, name)
+    }
+
+    /// A counter with one more label.
+    #[must_use]
+    pub fn counter_by(&self, component: &str, name: &str, help: &str, label: &str) -> IntCounterVec {
+        let metric = IntCounterVec::new(opts(component, name, help), &[label]);
+        self.register(metric, name)
+    }
+
+    /// A gauge.
+    #[must_use]
+    pub fn gauge(&self, component: &str, name: &str, help: &str) -> IntGauge {
+        let metric = IntGauge::with_opts(opts(component, name, help));
+        self.register(metric, name)
+    }
+
+    /// A histogram of seconds; `name` ends in `_seconds`.
+    #[must_use]
+    pub fn seconds(&self, component: &str, name: &str, help: &str) -> Histogram {
+        let buckets = vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+        let options =
+            HistogramOpts::new(format!("{PREFIX}_{name}"), help).const_label("component", component).buckets(buckets);
+        self.register(Histogram::with_opts(options), name)
+    }
+
+    /// All of it, as Prometheus text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            Ok(()) => String::from_utf8(out).unwrap_or_default(),
+            Err(error) => format!("# not readable: {error}\n"),
+        }
+    }
+
+    fn register<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>, name: &str) -> M {
+        // Names are constants of this code base and a component is built once, so neither fails
+        // but by a mistake that the first test of that component meets.
+        let metric = made.unwrap_or_else(|error| panic!("metric {name}: {error}"));
+        if let Err(error) = self.registry.register(Box::new(metric.clone())) {
+            panic!("metric {name}: {error}");
+        }
+        metric
+    }
+}
+
+fn opts(component: &str, name: &str, help: &str) -> Opts {
+    Opts::new(format!("{PREFIX}_{name}"), help).const_label("component", component)
+}

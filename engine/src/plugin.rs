@@ -1,0 +1,300 @@
+//! What a plugin is: a typed configuration, and one of the traits below.
+//!
+//! A plugin's configuration struct implements [`SourceConfig`], [`TransformConfig`] or
+//! [`SinkConfig`]: `deny_unknown_fields`, a serde default for every key that is not required, and
+//! doc comments, which become the configuration's reference and JSON schema.
+//!
+//! Life of a component: configuration is read → `build` (checks values; touches nothing outside, so
+//! that `validate` can build the whole graph) → `open` (files, ports) → work → `close`.
+//! Sinks are opened first and closed last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{IntCounter, IntCounterVec, Metrics};
+use crate::{Admission, Batch, Event, Outbox, Receipt, Refusal, RefusalKind};
+
+/// One thing wrong with a configuration, for its author.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key inside the component's table (`rate_limit.per_second`); empty for the table itself.
+    pub key: String,
+    /// What is wrong and what to do; lower case, no full stop.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with one key.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+/// All that is wrong with one component.
+pub type Problems = Vec<Problem>;
+
+/// A component could not be opened: which thing, why, what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// What a plugin may know while it is built.
+#[derive(Debug, Clone)]
+pub struct BuildContext {
+    /// The component's name in the configuration (`[sinks.NAME]`): label of its metrics, part of
+    /// its log lines.
+    pub name: String,
+    /// Where it registers its metrics.
+    pub metrics: Metrics,
+    /// How long an orderly stop may take in all.
+    pub drain_timeout: Duration,
+    /// The in-flight budget, events and bytes; tells a plugin how much may come at once.
+    pub in_flight: (usize, usize),
+}
+
+/// Configuration of a source.
+pub trait SourceConfig: DeserializeOwned + JsonSchema + Send + 'static {
+    /// The value of `type`.
+    const TYPE: &'static str;
+    /// Checks the values and makes the source.
+    ///
+    /// # Errors
+    /// Every problem found.
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, Problems>;
+}
+
+/// Configuration of a transform.
+pub trait TransformConfig: DeserializeOwned + JsonSchema + Send + 'static {
+    /// The value of `type`.
+    const TYPE: &'static str;
+    /// Checks the values and makes the transform.
+    ///
+    /// # Errors
+    /// Every problem found.
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Transform>, Problems>;
+}
+
+/// Configuration of a sink.
+pub trait SinkConfig: DeserializeOwned + JsonSchema + Send + 'static {
+    /// The value of `type`.
+    const TYPE: &'static str;
+    /// Whether the sink keeps events and offers an outbox.
+    const OFFERS_OUTBOX: bool = false;
+    /// Whether the sink reads from an outbox: its `inputs` name exactly one sink that offers one.
+    const READS_OUTBOX: bool = false;
+    /// Checks the values and makes the sink.
+    ///
+    /// # Errors
+    /// Every problem found.
+    fn build(self, cx: &BuildContext) -> Result<AnySink, Problems>;
+}
+
+/// A sink of either sort.
+pub enum AnySink {
+    /// Takes the live stream.
+    Stream(Box<dyn Sink>),
+    /// Reads from an outbox.
+    Outbox(Box<dyn OutboxSink>),
+}
+
+/// Brings events in.
+#[async_trait]
+pub trait Source: Send {
+    /// Binds ports, opens files.
+    ///
+    /// # Errors
+    /// When it cannot work.
+    async fn open(&mut self) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    /// Works until `shutdown` is cancelled, then stops taking, finishes what it has begun, and
+    /// returns. The runtime ends it at the drain's deadline.
+    async fn run(self: Box<Self>, outlet: Outlet, shutdown: CancellationToken);
+}
+
+/// Changes batches on their way. Runs inside the source's call: short, no I/O, no waiting.
+pub trait Transform: Send + Sync {
+    /// Changes the batch in place.
+    fn apply(&self, batch: &mut Batch);
+}
+
+/// Keeps or delivers events of the live stream.
+#[async_trait]
+pub trait Sink: Send {
+    /// Opens files and connections. When it returns, `write` will be called.
+    ///
+    /// # Errors
+    /// When it cannot work.
+    async fn open(&mut self) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    /// Takes all batches that wait, as one write. Each is answered with [`Batch::confirm`] or
+    /// [`Batch::fail`] (dropping one means failed), at the latest when `write` returns.
+    async fn write(&mut self, batches: Vec<Batch>);
+
+    /// The outbox, if the sink's configuration type says that it offers one. Called after `open`.
+    fn outbox(&self) -> Option<Arc<dyn Outbox>> {
+        None
+    }
+
+    /// While this holds a refusal, sources refuse events with it before they are admitted.
+    fn gate(&self) -> Option<watch::Receiver<Option<Refusal>>> {
+        None
+    }
+
+    /// Flushes and closes. Nothing is written afterwards.
+    ///
+    /// # Errors
+    /// What could not be made safe; the process then ends with a code that is not 0.
+    async fn close(&mut self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}
+
+/// Sends on what an outbox holds.
+#[async_trait]
+pub trait OutboxSink: Send {
+    /// Works until `shutdown` is cancelled; then one last attempt, within what is left of the
+    /// drain's time. The outbox stays open until this returns.
+    async fn run(self: Box<Self>, outbox: Arc<dyn Outbox>, shutdown: CancellationToken);
+}
+
+/// Where a source puts its batches: admission, then the transforms, then the queues of the sinks.
+#[derive(Clone)]
+pub struct Outlet {
+    pub(crate) admission: Admission,
+    pub(crate) route: Arc<dyn Route>,
+    pub(crate) gates: Vec<watch::Receiver<Option<Refusal>>>,
+    pub(crate) offered: IntCounter,
+    pub(crate) refused: IntCounterVec,
+}
+
+/// The part of the graph behind a source.
+pub(crate) trait Route: Send + Sync {
+    fn send(&self, batch: Batch);
+}
+
+impl Outlet {
+    /// Offers events. They are taken whole or not at all; when refused, no trace of them is left.
+    ///
+    /// `acknowledged`: the source answers its client before the receipt resolves, so sinks must try
+    /// on rather than fail.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there are no credits or a sink takes nothing now.
+    pub fn try_send(&self, events: Vec<Event>, acknowledged: bool) -> Result<Receipt, Refusal> {
+        self.check_gates()?;
+        let (count, bytes) = weigh(&events);
+        let Some(credits) = self.admission.try_acquire(count, bytes) else {
+            self.refused.with_label_values(&["full"]).inc_by(count as u64);
+            let message = "too many events in flight; send them again later";
+            return Err(Refusal::new(RefusalKind::Full, message, Duration::from_secs(1)));
+        };
+        Ok(self.route(events, credits, acknowledged))
+    }
+
+    /// Like [`Outlet::try_send`], but waits for credits.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when a sink takes nothing now.
+    pub async fn send(&self, events: Vec<Event>, acknowledged: bool) -> Result<Receipt, Refusal> {
+        self.check_gates()?;
+        let (count, bytes) = weigh(&events);
+        let credits = self.admission.acquire(count, bytes).await;
+        Ok(self.route(events, credits, acknowledged))
+    }
+
+    /// Whether any sink behind this outlet refuses everything now, and why.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_gates(&self) -> Result<(), Refusal> {
+        match self.gates.iter().find_map(|gate| gate.borrow().clone()) {
+            Some(refusal) => {
+                self.refused.with_label_values(&["sink"]).inc();
+                Err(refusal)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn route(&self, events: Vec<Event>, credits: crate::Credits, acknowledged: bool) -> Receipt {
+        self.offered.inc_by(events.len() as u64);
+        let (batch, receipt) = Batch::new(events, credits, acknowledged);
+        self.route.send(batch);
+        receipt
+    }
+}
+
+fn weigh(events: &[Event]) -> (usize, usize) {
+    (events.len(), events.iter().map(Event::size_bytes).sum())
+}
+
+/// How one type of plugin is made from its table.
+pub(crate) struct Plugin<T> {
+    pub(crate) schema: fn() -> schemars::Schema,
+    pub(crate) build: BuildFn<T>,
+    /// Parses only, so that every problem of a table is found even where it cannot be built.
+    pub(crate) offers_outbox: bool,
+    pub(crate) reads_outbox: bool,
+}
+
+pub(crate) type BuildFn<T> = fn(&serde_json::Value, &BuildContext) -> Result<T, Problems>;
+
+/// The plugins that a program knows, by the value of `type`.
+#[derive(Default)]
+pub struct Registry {
+    pub(crate) sources: BTreeMap<&'static str, Plugin<Box<dyn Source>>>,
+    pub(crate) transforms: BTreeMap<&'static str, Plugin<Box<dyn Transform>>>,
+    pub(crate) sinks: BTreeMap<&'static str, Plugin<AnySink>>,
+}
+
+impl Registry {
+    /// Adds a source.
+    #[must_use]
+    pub fn with_source<C: SourceConfig>(mut self) -> Self {
+        let plugin = Plugin {
+            schema: || schemars::schema_for!(C),
+            build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
+            offers_outbox: false,
+            reads_outbox: false,
+        };
+        self.sources.insert(C::TYPE, plugin);
+        self
+    }
+
+    /// Adds a transform.
+    #[must_use]
+    pub fn with_transform<C: TransformConfig>(mut self) -> Self {
+        let plugin = Plugin {
+            schema: || schemars::schema_for!(C),
+            build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
+            offers_outbox: false,
+            reads_outbox: false,
+        };
+        self.transforms.insert(C::TYPE, plugin);
+        self
+    }
+
+    /// Adds a sink.
+    #[must_use]
+    pub fn with_sink<C: SinkConfig>(mut self) -> Self {
+        let plugin = Plugin {
+            schema: || schemars::schema_for!(C),
+            build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
+            offers_outbox: C::OFFERS_OUTBOX,
+            reads_outbox: C::READS_OUTBOX,
+        };
+        self.sinks.insert(C::TYPE, plugin);
+        self
+    }
+}
