@@ -12,7 +12,8 @@ use engine::config::Inputs;
 use crate::{commands, env_names, run};
 
 /// Where a configuration file is looked for when none is named, in this order.
-const SEARCH: [&str; 3] = ["openclaw-trace.toml", "/data/openclaw-trace.toml", "/etc/openclaw-trace/openclaw-trace.toml"];
+const SEARCH: [&str; 3] =
+    ["openclaw-trace.toml", "/data/openclaw-trace.toml", "/etc/openclaw-trace/openclaw-trace.toml"];
 
 /// The default configuration, for Augmi's machines.
 const EMBEDDED: &str = include_str!("../config/openclaw-trace.toml");
@@ -20,7 +21,11 @@ const EMBEDDED: &str = include_str!("../config/openclaw-trace.toml");
 /// Observability sidecar for OpenClaw agents: takes events over loopback HTTP, cleans them, stores
 /// them in SQLite and pushes them on.
 #[derive(Debug, Parser)]
-#[command(name = "openclaw-trace", version, after_help = "Without a command it runs. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\nEvery setting can also be given by environment: TRACE_SINKS__STORE__PATH=/data/x.db; see `openclaw-trace config`.")]
+#[command(
+    name = "openclaw-trace",
+    version,
+    after_help = "Without a command it runs. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\nEvery setting can also be given by environment: TRACE_SINKS__STORE__PATH=/data/x.db; see `openclaw-trace config`."
+)]
 struct Cli {
     #[command(flatten)]
     config: ConfigArgs,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::Registry;
-use engine::config::{Inputs, Section};
+use engine::config::{ConfigErrors, Inputs, Section};
 use engine::graph::{self, Drawing};
 
 use crate::api::ApiSettings;
@@ -136,9 +136,19 @@ fn configured_database(inputs: &Inputs, registry: &Registry) -> Result<PathBuf, 
         .filter(|component| component.section == Section::Sinks && component.r#type == "sqlite_store")
         .collect();
     match stores.as_slice() {
-        [store] => sinks::sqlite_store::database_path(&store.table)
-            .map_err(|message| Failure { code: 2, message: format!("sinks.{}: {message}", store.name) }),
-        [] => Err(Failure { code: 2, message: "the configuration has no sqlite_store; name a database with --db".to_owned() }),
-        _ => Err(Failure { code: 2, message: "the configuration has several stores; name a database with --db".to_owned() }),
+        [store] => sinks::sqlite_store::database_path(&store.table).map_err(|problems| {
+            let errors = problems
+                .iter()
+                .map(|problem| settings.error_at(&format!("sinks.{}.{}", store.name, problem.key), &problem.message));
+            Failure::from(ConfigErrors(errors.collect()))
+        }),
+        [] => Err(Failure {
+            code: 2,
+            message: "the configuration has no sqlite_store; name a database with --db".to_owned(),
+        }),
+        _ => Err(Failure {
+            code: 2,
+            message: "the configuration has several stores; name a database with --db".to_owned(),
+        }),
     }
 }

@@ -203,7 +203,7 @@ impl<'a> Plan<'a> {
                 let message = format!(
                     "names {input}, which keeps no events; a {} sink reads from a sink that does, such as one of type {}",
                     component.r#type,
-                    self.registry.sinks.iter().find(|(_, p)| p.offers_outbox).map_or("sqlite_store", |(name, _)| name)
+                    self.registry.sinks.iter().find(|(_, p)| p.offers_outbox).map_or("none", |(name, _)| *name)
                 );
                 self.error(component, "inputs", &message);
             } else if reads_outbox && !named.enabled && component.enabled {

@@ -97,6 +97,14 @@ impl SqliteStore {
     }
 }
 
+/// The database file that a `sqlite_store` table means on this machine.
+///
+/// # Errors
+/// What is wrong with the table.
+pub fn database_path(table: &serde_json::Value) -> Result<PathBuf, Problems> {
+    engine::config::typed::<SqliteStore>(table).map(|config| config.database())
+}
+
 impl SinkConfig for SqliteStore {
     const TYPE: &'static str = "sqlite_store";
     const OFFERS_OUTBOX: bool = true;
