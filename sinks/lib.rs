@@ -1,1 +1,3 @@
-//! x
+//! The built-in sinks.
+
+pub mod augmi_push;
