@@ -28,15 +28,14 @@ fi
 keep_sidecar() {
     child=
     stopping=
-    # A process that was forked a moment ago may miss a signal: it is still this shell.
-    trap 'stopping=1; [ $(($(date +%s) - began)) -gt 1 ] || sleep 1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
-    began=0
+    trap 'stopping=1; stop_child' TERM
     pause=1
     while [ -z "$stopping" ]; do
         began=$(date +%s)
+        [ -z "$stopping" ] || break
         "$sidecar" run &
         child=$!
-        [ -z "$stopping" ] || kill -TERM "$child" 2>/dev/null
+        [ -z "$stopping" ] || stop_child
         wait_for "$child"
         child=
         [ -z "$stopping" ] || break
@@ -54,6 +53,13 @@ keep_sidecar() {
         pause=$((pause * 2))
         [ "$pause" -le 60 ] || pause=60
     done
+}
+
+stop_child() {
+    [ -n "$child" ] || return
+    # What was forked a moment ago is still this shell and would swallow the signal.
+    [ $(($(date +%s) - began)) -gt 1 ] || sleep 1
+    kill -TERM "$child" 2>/dev/null
 }
 
 # Waits for a child's end and sets `code`. A signal ends the shell's own `wait` early, with a code
