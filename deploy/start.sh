@@ -28,14 +28,14 @@ fi
 keep_sidecar() {
     child=
     stopping=
-    trap 'stopping=1; stop_child' TERM
+    trap 'stopping=1; terminate "$child" "$began"' TERM
     pause=1
     while [ -z "$stopping" ]; do
         began=$(date +%s)
         [ -z "$stopping" ] || break
         "$sidecar" run &
         child=$!
-        [ -z "$stopping" ] || stop_child
+        [ -z "$stopping" ] || terminate "$child" "$began"
         wait_for "$child"
         child=
         [ -z "$stopping" ] || break
@@ -55,11 +55,12 @@ keep_sidecar() {
     done
 }
 
-stop_child() {
-    [ -n "$child" ] || return
-    # What was forked a moment ago is still this shell and would swallow the signal.
-    [ $(($(date +%s) - began)) -gt 1 ] || sleep 1
-    kill -TERM "$child" 2>/dev/null
+# Sends TERM to a process, told the time of its start. What was forked a moment ago is still this
+# shell, and would swallow the signal.
+terminate() {
+    [ -n "$1" ] || return 0
+    [ $(($(date +%s) - $2)) -gt 1 ] || sleep 1
+    kill -TERM "$1" 2>/dev/null
 }
 
 # Waits for a child's end and sets `code`. A signal ends the shell's own `wait` early, with a code
@@ -77,18 +78,19 @@ wait_for() {
 agent=
 signalled=
 # INT is passed on as TERM: a shell's background children ignore INT unless they ask for it.
-trap 'signalled=1; [ -z "$agent" ] || kill -TERM "$agent" 2>/dev/null' TERM INT
+started=$(date +%s)
+trap 'signalled=1; terminate "$agent" "$started"' TERM INT
 
 keep_sidecar &
 keeper=$!
 "$@" &
 agent=$!
-[ -z "$signalled" ] || kill -TERM "$agent" 2>/dev/null
+[ -z "$signalled" ] || terminate "$agent" "$started"
 wait_for "$agent"
 agent_code=$code
 agent=
 
-kill -TERM "$keeper" 2>/dev/null
+terminate "$keeper" "$started"
 # Its time to drain. Then a second signal, at which it stops at once; then no more patience.
 (
     nap=
