@@ -1,14 +1,346 @@
-//! Placeholder until the configuration module lands.
+//! Configuration: layers, last wins, and where each value came from.
+//!
+//! Plugin defaults, then the TOML file (or the one inside the program), then environment variables,
+//! then `--set`. The layers are merged by figment, each value remembering its layer; the lines of a
+//! file are found by the TOML parser's spans. Text is text until the end: a variable or `--set` says
+//! `"30"`, and the schema of the key that it sets says whether that is a number ([`typed`]).
+//!
+//! Nothing stops at the first mistake: [`load`] collects all of them, and each names its layer (file
+//! and line, or variable), its key, and what to do.
 
-pub mod values;
+mod effective;
+mod env;
+mod error;
+mod file;
+mod interpolate;
+mod layers;
+mod schema;
+mod typed;
+mod values;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::plugin::Registry;
+
+pub use effective::Effective;
+pub use env::{ShortName, Target};
+pub use error::{ConfigError, ConfigErrors, nearest};
+pub use schema::{DescribedKey, DescribedPlugin, schema};
+pub use typed::typed;
 pub use values::{Secret, Size, Time};
 
-use crate::plugin::{Problem, Problems};
-/// Reads a component's table (without `type`, `inputs`, `enabled`) into its typed configuration.
+use layers::Layers;
+
+/// What a configuration is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The file named by `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub env: Vec<(String, String)>,
+    /// The arguments of `--set`.
+    pub set: Vec<String>,
+    /// The configuration inside the program.
+    pub embedded: &'static str,
+    /// Where a file is looked for when none is named, in this order.
+    pub search: Vec<PathBuf>,
+    /// Short names of variables, for deploy time.
+    pub short_names: &'static [ShortName],
+    /// Variables of an earlier program, and the short names that replace them ("" for none).
+    pub old_names: &'static [(&'static str, &'static str)],
+}
+
+/// The three tables of components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// `[sources.NAME]`
+    Sources,
+    /// `[transforms.NAME]`
+    Transforms,
+    /// `[sinks.NAME]`
+    Sinks,
+}
+
+impl Section {
+    /// All of them, in the order of the stream.
+    pub const ALL: [Self; 3] = [Self::Sources, Self::Transforms, Self::Sinks];
+
+    /// The table's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sources => "sources",
+            Self::Transforms => "transforms",
+            Self::Sinks => "sinks",
+        }
+    }
+
+    /// What one of its components is called.
+    #[must_use]
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Sources => "source",
+            Self::Transforms => "transform",
+            Self::Sinks => "sink",
+        }
+    }
+}
+
+/// One component as it is declared.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Its table.
+    pub section: Section,
+    /// Its name.
+    pub name: String,
+    /// The plugin that it is one of.
+    pub r#type: String,
+    /// Whom it reads from.
+    pub inputs: Vec<String>,
+    /// Whether it takes part.
+    pub enabled: bool,
+    /// The plugin's own keys.
+    pub table: Value,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what a person should look at.
+    Warn,
+    /// And the stations of its life.
+    Info,
+    /// And what it does.
+    Debug,
+    /// And how.
+    Trace,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+/// The table `[runtime]`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeSettings {
+    /// Most events admitted and not yet stored; beyond it clients get 429.
+    pub max_in_flight_events: usize,
+    /// Most bytes of events admitted and not yet stored.
+    pub max_in_flight_bytes: Size,
+    /// Time for an orderly stop.
+    pub drain_timeout: Time,
+    /// How much is logged: error, warn, info, debug, trace.
+    pub log_level: LogLevel,
+    /// How log lines are written: text or json.
+    pub log_format: LogFormat,
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            max_in_flight_events: 512,
+            max_in_flight_bytes: Size::mib(4),
+            drain_timeout: Time::seconds(10),
+            log_level: LogLevel::Warn,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// A configuration whose structure and types are right.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The table `[runtime]`.
+    pub runtime: RuntimeSettings,
+    /// Every component, disabled ones too, by section and name.
+    pub components: Vec<Component>,
+    root: Value,
+    layers: Layers,
+    notices: Vec<String>,
+}
+
+impl Settings {
+    /// A table of the program's own, such as `[api]`.
+    ///
+    /// # Errors
+    /// Every wrong key and value in it.
+    pub fn table<T: DeserializeOwned + JsonSchema>(&self, name: &str) -> Result<T, ConfigErrors> {
+        typed_at(&self.layers, &self.root, name)
+    }
+
+    /// An error at a dotted path (`sinks.store.inputs`), with the layer that set it.
+    #[must_use]
+    pub fn error_at(&self, path: &str, message: &str) -> ConfigError {
+        self.layers.error_at(path, message)
+    }
+
+    /// What a person should be told at start.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The file, or "embedded default".
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.layers.file_name()
+    }
+
+    /// Every key in force, its value with secrets masked, and its layer.
+    #[must_use]
+    pub fn effective(&self, registry: &Registry, tables: &[(&str, schemars::Schema)]) -> Vec<Effective> {
+        effective::list(&self.root, &self.components, &self.layers, registry, tables)
+    }
+}
+
+/// The tables at the top, besides those of components.
+const TABLES: [&str; 2] = ["runtime", "api"];
+
+/// Reads and checks a configuration.
 ///
 /// # Errors
-/// Every problem found.
-pub fn typed<C: serde::de::DeserializeOwned + schemars::JsonSchema>(table: &serde_json::Value) -> Result<C, Problems> {
-    serde_json::from_value(table.clone()).map_err(|error| vec![Problem::new("", error.to_string())])
+/// Everything that is wrong with its structure, its keys and the types of its values.
+pub fn load(inputs: &Inputs, registry: &Registry) -> Result<Settings, ConfigErrors> {
+    let mut errors = Vec::new();
+    let mut notices = Vec::new();
+    let found = file::find(inputs)?;
+    let mut layers = Layers::from_file(found, &inputs.env, &mut errors)?;
+    env::apply(inputs, registry, &mut layers, &mut errors, &mut notices);
+    layers.set(&inputs.set, &mut errors);
+    let root = layers.merged()?;
+    check_top(&root, &layers, &mut errors);
+
+    let runtime: RuntimeSettings = typed_at(&layers, &root, "runtime").unwrap_or_else(|wrong| {
+        errors.extend(wrong.0);
+        RuntimeSettings::default()
+    });
+    if runtime.max_in_flight_events == 0 {
+        errors.push(layers.error_at("runtime.max_in_flight_events", "must be more than 0"));
+    }
+    if runtime.max_in_flight_bytes.0 == 0 {
+        errors.push(layers.error_at("runtime.max_in_flight_bytes", "must be more than 0"));
+    }
+    let mut components = Vec::new();
+    for section in Section::ALL {
+        let Some(tables) = root.get(section.as_str()).and_then(Value::as_object) else { continue };
+        for (name, table) in tables {
+            components.extend(component(section, name, table, registry, &layers, &mut errors));
+        }
+    }
+    if errors.is_empty() {
+        Ok(Settings { runtime, components, root, layers, notices })
+    } else {
+        Err(ConfigErrors::sorted(errors))
+    }
 }
+
+fn typed_at<T: DeserializeOwned + JsonSchema>(layers: &Layers, root: &Value, name: &str) -> Result<T, ConfigErrors> {
+    let empty = Value::Object(serde_json::Map::new());
+    typed(root.get(name).unwrap_or(&empty)).map_err(|problems| {
+        ConfigErrors(problems.into_iter().map(|p| layers.error_at(&join(name, &p.key), &p.message)).collect())
+    })
+}
+
+fn join(path: &str, key: &str) -> String {
+    if key.is_empty() { path.to_owned() } else { join_key(path, key) }
+}
+
+fn join_key(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn check_top(root: &Value, layers: &Layers, errors: &mut Vec<ConfigError>) {
+    let known: BTreeSet<&str> = Section::ALL.into_iter().map(Section::as_str).chain(TABLES).collect();
+    for (name, value) in root.as_object().into_iter().flatten() {
+        if !known.contains(name.as_str()) {
+            let hint = error::hint(name, known.iter().copied());
+            errors.push(layers.error_at(name, &format!("is not a table of this file{hint}")));
+        } else if !value.is_object() {
+            errors.push(layers.error_at(name, "must be a table"));
+        }
+    }
+}
+
+fn component(
+    section: Section,
+    name: &str,
+    table: &Value,
+    registry: &Registry,
+    layers: &Layers,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Component> {
+    let path = format!("{}.{name}", section.as_str());
+    let before = errors.len();
+    let mut wrong = |key: &str, message: &str| errors.push(layers.error_at(&join(&path, key), message));
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+        wrong("", "a component's name is 1 to 64 letters, digits, '_' and '-'");
+    }
+    let Some(table) = table.as_object() else {
+        wrong("", &format!("must be a table: [{path}]"));
+        return None;
+    };
+    let mut table = table.clone();
+    let known = registry.types(section);
+    let r#type = match table.remove("type") {
+        Some(Value::String(name)) if known.contains(&name.as_str()) => Some(name),
+        Some(Value::String(name)) => {
+            let hint = error::hint(&name, known.iter().copied());
+            wrong("type", &format!("there is no {} called {name}{hint}", section.singular()));
+            None
+        }
+        Some(_) => {
+            wrong("type", "must be a string");
+            None
+        }
+        None => {
+            wrong("type", &format!("is missing; there are: {}", known.join(", ")));
+            None
+        }
+    };
+    let inputs = match table.remove("inputs") {
+        Some(_) if section == Section::Sources => {
+            wrong("inputs", "a source reads from no component; remove it");
+            Vec::new()
+        }
+        Some(value) => typed::<Vec<String>>(&typed::as_list(value)).unwrap_or_else(|_| {
+            wrong("inputs", "must be a list of names: [\"a\", \"b\"]");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
+    let enabled = match table.remove("enabled") {
+        None => true,
+        Some(Value::Bool(enabled)) => enabled,
+        Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
+        Some(_) => {
+            wrong("enabled", "must be true or false");
+            true
+        }
+    };
+    let table = Value::Object(table);
+    if let Some(schema) = r#type.as_deref().and_then(|name| registry.schema_of(section, name)) {
+        let (_, problems) = typed::fit(&table, &schema);
+        problems.iter().for_each(|problem| wrong(&problem.key, &problem.message));
+    }
+    let r#type = r#type.filter(|_| errors.len() == before)?;
+    Some(Component { section, name: name.to_owned(), r#type, inputs, enabled, table })
+}
+
+#[cfg(test)]
+mod tests;

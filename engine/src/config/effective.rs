@@ -1,0 +1,66 @@
+//! Every setting in force, for a person who asks why.
+
+use schemars::Schema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::layers::Layers;
+use super::schema::{DescribedKey, describe_keys};
+use super::{Component, join_key};
+use crate::plugin::Registry;
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Effective {
+    /// Its key, dotted.
+    pub key: String,
+    /// Its value; a secret that is set reads `[secret]`.
+    pub value: Value,
+    /// The layer that it is from.
+    pub origin: String,
+}
+
+pub(super) fn list(
+    root: &Value,
+    components: &[Component],
+    layers: &Layers,
+    registry: &Registry,
+    tables: &[(&str, Schema)],
+) -> Vec<Effective> {
+    let mut out = Vec::new();
+    let mut add = |path: String, set: Option<&Value>, key: &DescribedKey| {
+        let value = set.unwrap_or(&key.default);
+        let hide = key.secret && value.as_str() != Some("");
+        let value = if hide { json!("[secret]") } else { value.clone() };
+        let origin = set.and_then(|_| layers.origin(&path)).unwrap_or_else(|| "default".to_owned());
+        out.push(Effective { key: path, value, origin });
+    };
+    let runtime = ("runtime", schemars::schema_for!(super::RuntimeSettings));
+    for (name, schema) in tables.iter().map(|(name, schema)| (*name, schema)).chain([(runtime.0, &runtime.1)]) {
+        for key in describe_keys(schema) {
+            let set = root.get(name).and_then(|table| table.get(&key.name));
+            add(join_key(name, &key.name), set, &key);
+        }
+    }
+    for component in components {
+        let path = format!("{}.{}", component.section.as_str(), component.name);
+        let fixed = [
+            ("type", json!(component.r#type)),
+            ("inputs", json!(component.inputs)),
+            ("enabled", json!(component.enabled)),
+        ];
+        for (name, value) in fixed {
+            let plain =
+                |default| DescribedKey { name: name.to_owned(), summary: String::new(), default, secret: false };
+            let set = root.pointer(&format!("/{}/{}/{name}", component.section.as_str(), component.name));
+            if name != "inputs" || set.is_some() {
+                add(format!("{path}.{name}"), set.map(|_| &value), &plain(value.clone()));
+            }
+        }
+        let schema = registry.schema_of(component.section, &component.r#type);
+        for key in schema.as_ref().map(describe_keys).unwrap_or_default() {
+            add(format!("{path}.{}", key.name), component.table.get(&key.name), &key);
+        }
+    }
+    out
+}

@@ -1,0 +1,197 @@
+//! Settings from the environment.
+//!
+//! `TRACE_` and the path with `__` sets any key; a few short names serve at deploy time. A name that
+//! is nearly one of ours is a mistake and stops the start, since the setting that was meant would
+//! silently not be there; a name that resembles nothing is somebody else's.
+
+use serde_json::Value;
+
+use super::error::{hint, nearest};
+use super::layers::Layers;
+use super::{ConfigError, Inputs, Section, TABLES};
+use crate::plugin::Registry;
+
+/// A variable that reaches one key.
+#[derive(Debug, Clone, Copy)]
+pub struct ShortName {
+    /// The variable.
+    pub name: &'static str,
+    /// What it reaches.
+    pub target: Target,
+    /// Whether it replaces only the port of an address.
+    pub port: bool,
+}
+
+/// What a short name reaches.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// A key of the program's own tables.
+    Table(&'static str, &'static str),
+    /// A key of the one component of a type.
+    Component(Section, &'static str, &'static str),
+}
+
+const PREFIX: &str = "TRACE_";
+
+struct Reader<'a> {
+    inputs: &'a Inputs,
+    registry: &'a Registry,
+    root: Value,
+    layers: &'a mut Layers,
+    errors: &'a mut Vec<ConfigError>,
+    notices: &'a mut Vec<String>,
+}
+
+/// Lays the variables over the file.
+pub(super) fn apply(
+    inputs: &Inputs,
+    registry: &Registry,
+    layers: &mut Layers,
+    errors: &mut Vec<ConfigError>,
+    notices: &mut Vec<String>,
+) {
+    let Ok(root) = layers.merged() else { return };
+    let mut reader = Reader { inputs, registry, root, layers, errors, notices };
+    for (old, new) in inputs.old_names {
+        reader.old(old, new);
+    }
+    // Long names last: they are the more exact ones.
+    let (long, short): (Vec<_>, Vec<_>) =
+        inputs.env.iter().filter(|(name, _)| name.starts_with(PREFIX)).partition(|(name, _)| name.contains("__"));
+    for (name, value) in short {
+        reader.short(name, value);
+    }
+    for (name, value) in long {
+        reader.long(name, value);
+    }
+}
+
+impl Reader<'_> {
+    fn error(&mut self, name: &str, message: String) {
+        self.errors.push(ConfigError { origin: name.to_owned(), key: String::new(), message });
+    }
+
+    fn old(&mut self, old: &str, new: &str) {
+        let Some((_, value)) = self.inputs.env.iter().find(|(name, _)| name == old) else { return };
+        let value = value.clone();
+        if new.is_empty() {
+            self.notices.push(format!("{old} has no meaning any more and is ignored"));
+        } else if self.inputs.env.iter().any(|(name, _)| name == new) {
+            self.notices.push(format!("{old} is ignored, since {new} is set"));
+        } else if let Some(short) = self.inputs.short_names.iter().find(|short| short.name == new).copied() {
+            self.notices.push(format!("{old} is an old name and still taken; use {new}"));
+            self.reach(old, short, &value);
+        }
+    }
+
+    fn short(&mut self, name: &str, value: &str) {
+        if name == "TRACE_CONFIG" {
+            return;
+        }
+        if let Some(short) = self.inputs.short_names.iter().find(|short| short.name == name).copied() {
+            return self.reach(name, short, value);
+        }
+        let known = self.inputs.short_names.iter().map(|short| short.name).chain(["TRACE_CONFIG"]);
+        // Compared without the prefix, which all of them share.
+        let bare = known.clone().map(|known| &known[PREFIX.len()..]);
+        match nearest(&name[PREFIX.len()..], bare) {
+            Some(near) => {
+                self.error(name, format!("is not a variable of openclaw-trace; did you mean {PREFIX}{near}?"))
+            }
+            None => self.notices.push(format!("{name} is no variable of openclaw-trace and is ignored")),
+        }
+    }
+
+    fn reach(&mut self, name: &str, short: ShortName, value: &str) {
+        match short.target {
+            Target::Table(table, key) => self.put(name, short.port, &[table, key], value),
+            Target::Component(section, r#type, key) => {
+                let tables = self.root.get(section.as_str()).and_then(Value::as_object);
+                let of_type = |table: &Value| table.get("type").and_then(Value::as_str) == Some(r#type);
+                let found: Vec<String> = tables
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, table)| of_type(table))
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                match found.as_slice() {
+                    [] => self.notices.push(format!("{name} is set, but there is no {type} to take it")),
+                    [component] => self.put(name, short.port, &[section.as_str(), component, key], value),
+                    several => {
+                        let long = |component: &String| {
+                            format!("{PREFIX}{}__{}__{}", section.as_str(), component, key)
+                                .to_uppercase()
+                                .replace('-', "_")
+                        };
+                        let names: Vec<_> = several.iter().map(long).collect();
+                        self.error(
+                            name,
+                            format!("there are {} of type {type}; use {}", several.len(), names.join(" or ")),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, name: &str, port: bool, path: &[&str], value: &str) {
+        if !port {
+            return self.layers.put(name, path, value);
+        }
+        let pointer = format!("/{}", path.join("/"));
+        let address = self.root.pointer(&pointer).and_then(Value::as_str).unwrap_or("127.0.0.1:0");
+        let host = address.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+        match value.trim().parse::<u16>() {
+            Ok(port) => self.layers.put(name, path, &format!("{host}:{port}")),
+            Err(_) => self.error(name, "must be a port: a number from 0 to 65535".to_owned()),
+        }
+    }
+
+    fn long(&mut self, name: &str, value: &str) {
+        let parts: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+        match self.resolve(&parts) {
+            Ok(path) => {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                self.layers.put(name, &path, value);
+            }
+            Err(message) => self.error(name, message),
+        }
+    }
+
+    /// From the parts of a name to the path that it means.
+    fn resolve(&self, parts: &[String]) -> Result<Vec<String>, String> {
+        let sections = Section::ALL.map(Section::as_str);
+        let first = parts.first().map_or("", String::as_str);
+        if TABLES.contains(&first) && parts.len() >= 2 {
+            return Ok(parts.to_vec());
+        }
+        let Some(section) = Section::ALL.into_iter().find(|section| section.as_str() == first) else {
+            let tables = sections.into_iter().chain(TABLES).collect::<Vec<_>>();
+            return Err(format!("names nothing: there is no table {first}{}", hint(first, tables)));
+        };
+        if parts.len() < 3 {
+            return Err(format!("names no key; the form is {PREFIX}{}__NAME__KEY", first.to_uppercase()));
+        }
+        let tables = self.root.get(first).and_then(Value::as_object);
+        let named: Vec<&str> = tables.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+        let Some(component) = named.iter().find(|name| plain(name) == parts[1]).copied() else {
+            return Err(format!(
+                "names nothing: there is no {} called {}{}",
+                section.singular(),
+                parts[1],
+                hint(&parts[1], named)
+            ));
+        };
+        let r#type = tables.and_then(|tables| tables.get(component)).and_then(|table| table.get("type"));
+        if let Some(keys) = r#type.and_then(Value::as_str).and_then(|name| self.registry.keys_of(section, name)) {
+            let known: Vec<&str> = keys.iter().map(String::as_str).chain(["type", "inputs", "enabled"]).collect();
+            if !known.contains(&parts[2].as_str()) {
+                return Err(format!("names nothing: {component} has no key {}{}", parts[2], hint(&parts[2], known)));
+            }
+        }
+        let mut path = vec![first.to_owned(), component.to_owned()];
+        path.extend(parts[2..].iter().cloned());
+        Ok(path)
+    }
+}

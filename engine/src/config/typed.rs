@@ -1,0 +1,189 @@
+//! From a table to a plugin's typed settings, with every mistake and not only the first.
+//!
+//! serde stops at the first error of a struct. So the schema is walked first: it finds every unknown
+//! key, and turns text into numbers, booleans and lists where the key wants those (text is all that
+//! variables and `--set` can say). Then serde reads the rest; at an error the key is noted and taken
+//! away, and serde tries again.
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::hint;
+use super::join_key;
+use crate::plugin::{Problem, Problems};
+
+/// More mistakes than this in one table are not looked for.
+const MAX_PROBLEMS: usize = 32;
+
+/// Reads a table into its typed settings.
+///
+/// # Errors
+/// Every problem found, with keys relative to the table.
+pub fn typed<C: DeserializeOwned + JsonSchema>(table: &Value) -> Result<C, Problems> {
+    let schema = schemars::schema_for!(C);
+    let (mut value, mut problems) = fit(table, &schema);
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, C>(&value) {
+            Ok(read) if problems.is_empty() => return Ok(read),
+            Ok(_) => return Err(problems),
+            Err(error) => error,
+        };
+        let path = error.path().to_string();
+        let key = if path == "." { String::new() } else { path.replace('[', ".").replace(']', "") };
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let secret = schema_at(schema.as_value(), &key).is_some_and(|schema| is_secret(schema.0, schema.1));
+        let message = if secret { "must be a string".to_owned() } else { plain(&error.into_inner().to_string()) };
+        problems.push(Problem::new(key.clone(), message));
+        if problems.len() >= MAX_PROBLEMS || !remove(&mut value, &pointer) {
+            return Err(problems);
+        }
+    }
+}
+
+/// serde's words, without its punctuation of Rust.
+fn plain(message: &str) -> String {
+    message.replace('`', "")
+}
+
+fn remove(value: &mut Value, pointer: &str) -> bool {
+    let Some((above, key)) = pointer.rsplit_once('/') else { return false };
+    match value.pointer_mut(above) {
+        Some(Value::Object(table)) => table.remove(key).is_some(),
+        Some(Value::Array(items)) => match key.parse::<usize>() {
+            Ok(at) if at < items.len() => {
+                items.remove(at);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A list where a variable could only say text: `["a"]`, `a,b` or `a`.
+pub(super) fn as_list(value: Value) -> Value {
+    match value {
+        Value::String(text) => match from_toml(&text) {
+            Some(list @ Value::Array(_)) => list,
+            _ => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect(),
+        },
+        other => other,
+    }
+}
+
+/// The table with its text turned into what the schema wants and without its unknown keys, which
+/// are the problems.
+pub(super) fn fit(table: &Value, schema: &Schema) -> (Value, Problems) {
+    let mut problems = Problems::new();
+    let value = walk(table.clone(), schema.as_value(), schema.as_value(), "", &mut problems);
+    (value, problems)
+}
+
+fn walk(value: Value, schema: &Value, root: &Value, path: &str, problems: &mut Problems) -> Value {
+    let schema = resolve(schema, root);
+    match value {
+        Value::String(text) => coerce(text, schema, root),
+        Value::Object(table) => {
+            let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+                return Value::Object(table);
+            };
+            let mut kept = Map::new();
+            for (key, value) in table {
+                let path = join_key(path, &key);
+                match properties.get(&key) {
+                    Some(schema) => {
+                        kept.insert(key, walk(value, schema, root, &path, problems));
+                    }
+                    None if schema.get("additionalProperties") == Some(&Value::Bool(false)) => {
+                        let hint = hint(&key, properties.keys().map(String::as_str));
+                        problems.push(Problem::new(path, format!("there is no such key{hint}")));
+                    }
+                    None => {
+                        kept.insert(key, value);
+                    }
+                }
+            }
+            Value::Object(kept)
+        }
+        Value::Array(items) => match schema.get("items") {
+            Some(each) => items
+                .into_iter()
+                .enumerate()
+                .map(|(at, item)| walk(item, each, root, &join_key(path, &at.to_string()), problems))
+                .collect(),
+            None => Value::Array(items),
+        },
+        other => other,
+    }
+}
+
+/// Follows `$ref`, and looks through the wrapping that an optional key has.
+fn resolve<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
+    let mut schema = schema;
+    for _ in 0..8 {
+        if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+            let Some(target) = name.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else { break };
+            schema = target;
+            continue;
+        }
+        let options = schema.get("anyOf").and_then(Value::as_array);
+        match options
+            .map(|options| options.iter().filter(|o| o.get("type") != Some(&"null".into())).collect::<Vec<_>>())
+        {
+            Some(options) if options.len() == 1 => schema = options[0],
+            _ => break,
+        }
+    }
+    schema
+}
+
+fn coerce(text: String, schema: &Value, root: &Value) -> Value {
+    let types: Vec<&str> = match schema.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return Value::String(text),
+    };
+    if types.contains(&"string") {
+        return Value::String(text);
+    }
+    if types.contains(&"array") {
+        let list = as_list(Value::String(text));
+        return match (list, schema.get("items")) {
+            (Value::Array(items), Some(each)) => {
+                let each = resolve(each, root);
+                let item = |item| if let Value::String(text) = item { coerce(text, each, root) } else { item };
+                items.into_iter().map(item).collect()
+            }
+            (list, _) => list,
+        };
+    }
+    match from_toml(&text) {
+        Some(value @ (Value::Number(_) | Value::Bool(_) | Value::Object(_))) => value,
+        _ => Value::String(text),
+    }
+}
+
+fn from_toml(text: &str) -> Option<Value> {
+    // One value and nothing behind it: text with a line break could bring keys of its own.
+    let table: toml::Table = toml::from_str(&format!("v = {}", text.trim())).ok()?;
+    if table.len() != 1 {
+        return None;
+    }
+    serde_json::to_value(table.get("v")?).ok()
+}
+
+/// The schema of a key, and the whole that it is from.
+fn schema_at<'s>(root: &'s Value, key: &str) -> Option<(&'s Value, &'s Value)> {
+    let mut schema = root;
+    for part in key.split('.').filter(|part| !part.is_empty()) {
+        let here = resolve(schema, root);
+        schema = here.get("properties").and_then(|p| p.get(part)).or_else(|| here.get("items"))?;
+    }
+    Some((schema, root))
+}
+
+/// Whether a key holds a secret: the schema says `writeOnly`.
+pub(super) fn is_secret(schema: &Value, root: &Value) -> bool {
+    resolve(schema, root).get("writeOnly") == Some(&Value::Bool(true))
+}

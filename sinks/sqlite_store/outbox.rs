@@ -1,0 +1,122 @@
+//! The store as an outbox: what is not pushed yet is read here, and marked here once it is.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use engine::{Cursor, Outbox, OutboxError, TraceId, Unsent};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
+
+use super::read;
+use super::schema;
+use super::writer::{Change, Command};
+
+/// Reads through a connection of its own, opened at first use and again after a failure (the file may
+/// have been set aside meanwhile); writes through the writer's thread.
+pub(super) struct StoreOutbox {
+    path: PathBuf,
+    commands: Mutex<Option<Sender<Command>>>,
+    reader: Arc<Mutex<Option<Connection>>>,
+}
+
+impl StoreOutbox {
+    pub(super) fn new(path: PathBuf, commands: Sender<Command>) -> Self {
+        Self { path, commands: Mutex::new(Some(commands)), reader: Arc::default() }
+    }
+
+    /// Lets go of the file, so that the last connection to close is the writer's, which moves the
+    /// log into it.
+    pub(super) fn close(&self) {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, OutboxError> {
+        let (path, reader) = (self.path.clone(), Arc::clone(&self.reader));
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = match reader.take() {
+                Some(connection) => connection,
+                None => schema::open_reader(&path).map_err(|error| OutboxError(error.to_string()))?,
+            };
+            let answer = query(&connection).map_err(|error| OutboxError(format!("cannot read the store: {error}")))?;
+            *reader = Some(connection);
+            Ok(answer)
+        });
+        reading.await.map_err(|error| OutboxError(format!("the read was cut short: {error}")))?
+    }
+
+    async fn change(&self, change: Change) -> Result<(), OutboxError> {
+        let (done, changed) = oneshot::channel();
+        let closed = || OutboxError("the store is closed".to_owned());
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
+        commands.send(Command::Change(change, done)).map_err(|_| closed())?;
+        changed.await.map_err(|_| closed())?.map_err(OutboxError)
+    }
+}
+
+#[async_trait]
+impl Outbox for StoreOutbox {
+    async fn unsent(&self, after: Cursor, max_events: usize, max_bytes: usize) -> Result<Vec<Unsent>, OutboxError> {
+        self.read(move |connection| {
+            let columns = read::COLUMNS;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {columns} FROM events INDEXED BY events_unsent
+                 WHERE id > ?1 AND pushed_at IS NULL AND quarantined_at IS NULL ORDER BY id LIMIT ?2"
+            ))?;
+            let limit = i64::try_from(max_events).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![after, limit])?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let event = read::event(row)?;
+                bytes += event.size_bytes();
+                found.push(Unsent { cursor: row.get(0)?, event });
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn waiting(&self, at_most: usize) -> Result<usize, OutboxError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_unsent
+                 WHERE pushed_at IS NULL AND quarantined_at IS NULL LIMIT ?1)",
+            )?;
+            let count: i64 = statement.query_row([i64::try_from(at_most).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            Ok(usize::try_from(count).unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn confirm(&self, events: &[TraceId]) -> Result<(), OutboxError> {
+        self.change(Change::Pushed(events.to_vec())).await
+    }
+
+    async fn quarantine(&self, event: TraceId, reason: &str) -> Result<(), OutboxError> {
+        self.change(Change::Quarantined(event, reason.to_owned())).await
+    }
+
+    async fn load_state(&self, key: &str) -> Result<Option<String>, OutboxError> {
+        let key = key.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT value FROM state WHERE key = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+
+    async fn save_state(&self, key: &str, value: &str) -> Result<(), OutboxError> {
+        self.change(Change::State(key.to_owned(), value.to_owned())).await
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading events back, each as it was taken.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use engine::{Event, Json, Kind, Status, Timestamp, TraceId};
+use rusqlite::{Connection, Row};
+
+use super::schema::{self, FileError};
+
+/// The columns that [`event`] reads, in its order.
+pub(super) const COLUMNS: &str = "id, trace_id, kind, ts, duration_ms, status, error, session_id, run_id, agent_id, \
+     span_id, parent_span_id, name, input, output, attributes";
+
+/// Why an export did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// No such file.
+    #[error("there is no database {path}; name one with --db", path = .0.display())]
+    Missing(PathBuf),
+    /// The file is not one of ours, or damaged.
+    #[error("{0}")]
+    Database(String),
+    /// What is written to failed.
+    #[error("cannot write the export: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl ExportError {
+    /// Whether the reader of the output has gone, which is no failure.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<FileError> for ExportError {
+    fn from(error: FileError) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for ExportError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(format!("the database cannot be read: {error}"))
+    }
+}
+
+/// Writes every stored event as a line of the JSON that `POST /v1/events` takes, in order of
+/// arrival, and answers how many. Works on the file of a running instance.
+///
+/// # Errors
+/// [`ExportError`].
+pub fn export(path: &Path, out: &mut dyn Write) -> Result<u64, ExportError> {
+    if !path.is_file() {
+        return Err(ExportError::Missing(path.to_owned()));
+    }
+    let connection = schema::open_reader(path)?;
+    let mut count = 0;
+    each(&connection, &mut |event| {
+        writeln!(out, "{}", event.to_json())?;
+        count += 1;
+        Ok(())
+    })?;
+    out.flush()?;
+    Ok(count)
+}
+
+fn each(connection: &Connection, take: &mut dyn FnMut(Event) -> Result<(), ExportError>) -> Result<(), ExportError> {
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY id"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(event(row)?)?;
+    }
+    Ok(())
+}
+
+/// The event of a row with [`COLUMNS`].
+///
+/// # Errors
+/// When the row does not hold what the store wrote: somebody else changed it.
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let broken = |at: usize, what: &str| {
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, what.to_owned().into())
+    };
+    let json = |at: usize| -> rusqlite::Result<Option<Json>> {
+        let text: Option<String> = row.get(at)?;
+        text.map(|text| Json::parse(&text).map_err(|_| broken(at, "not JSON"))).transpose()
+    };
+    let kind: String = row.get(2)?;
+    let status: Option<String> = row.get(5)?;
+    Ok(Event {
+        trace_id: TraceId::from_bytes(row.get(1)?),
+        kind: Kind::parse(&kind).map_err(|_| broken(2, "not a kind"))?,
+        timestamp: Timestamp::from_nanos(row.get(3)?),
+        duration_ms: row.get(4)?,
+        status: match status.as_deref() {
+            None => None,
+            Some("ok") => Some(Status::Ok),
+            Some("error") => Some(Status::Error),
+            Some(_) => return Err(broken(5, "neither ok nor error")),
+        },
+        error: row.get(6)?,
+        session_id: row.get(7)?,
+        run_id: row.get(8)?,
+        agent_id: row.get(9)?,
+        span_id: row.get(10)?,
+        parent_span_id: row.get(11)?,
+        name: row.get(12)?,
+        input: json(13)?,
+        output: json(14)?,
+        attributes: json(15)?,
+    })
+}

@@ -1,0 +1,91 @@
+//! Deleting what is too old, and what is too much: a little at a time, so that no write waits long.
+
+use engine::Timestamp;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::space;
+
+/// Rows deleted in one transaction.
+const STEP: usize = 500;
+
+/// Pages given back to the file system in one step.
+const VACUUM_PAGES: usize = 500;
+
+const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
+
+/// The budgets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Age in days; 0: none.
+    pub(super) days: u32,
+    /// Size in bytes.
+    pub(super) bytes: u64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Rows deleted.
+    pub(super) deleted: usize,
+    /// Of those, rows that had not been pushed.
+    pub(super) unsent: usize,
+    /// Whether there is more to do.
+    pub(super) more: bool,
+}
+
+/// Deletes at most [`STEP`] rows.
+///
+/// # Errors
+/// SQLite's; nothing is deleted then.
+pub(super) fn step(connection: &mut Connection, budget: Budget, now: Timestamp) -> rusqlite::Result<Step> {
+    let by_age = by_age(connection, budget, now)?;
+    let done = if by_age.deleted > 0 { by_age } else { by_size(connection, budget)? };
+    if done.deleted > 0 || free_pages(connection)? > 0 {
+        // Each row that the pragma yields is a page given back; running it to its end is the point.
+        let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(Step { more: done.deleted > 0, ..done })
+}
+
+fn free_pages(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
+}
+
+fn by_age(connection: &mut Connection, budget: Budget, now: Timestamp) -> rusqlite::Result<Step> {
+    if budget.days == 0 {
+        return Ok(Step::default());
+    }
+    let oldest = now.as_nanos().saturating_sub(i64::from(budget.days).saturating_mul(DAY_NANOS));
+    delete(connection, "SELECT id FROM events WHERE ts < ?1 ORDER BY ts LIMIT ?2", oldest)
+}
+
+fn by_size(connection: &mut Connection, budget: Budget) -> rusqlite::Result<Step> {
+    if space::used_bytes(connection)? <= budget.bytes {
+        return Ok(Step::default());
+    }
+    // Pushes go in order, so what was pushed lies before the first that was not.
+    let first_unsent: Option<i64> = connection.query_row(
+        "SELECT min(id) FROM events INDEXED BY events_unsent WHERE pushed_at IS NULL AND quarantined_at IS NULL",
+        [],
+        |row| row.get(0),
+    )?;
+    let pushed = "SELECT id FROM events WHERE id < ?1 ORDER BY id LIMIT ?2";
+    let done = delete(connection, pushed, first_unsent.unwrap_or(i64::MAX))?;
+    if done.deleted > 0 { Ok(done) } else { delete(connection, pushed, i64::MAX) }
+}
+
+fn delete(connection: &mut Connection, which: &str, bound: i64) -> rusqlite::Result<Step> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let unsent: i64 = transaction
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM events WHERE pushed_at IS NULL AND quarantined_at IS NULL AND id IN ({which})"
+        ))?
+        .query_row(params![bound, STEP as i64], |row| row.get(0))?;
+    let deleted = transaction
+        .prepare_cached(&format!("DELETE FROM events WHERE id IN ({which})"))?
+        .execute(params![bound, STEP as i64])?;
+    transaction.commit()?;
+    Ok(Step { deleted, unsent: usize::try_from(unsent).unwrap_or(0), more: deleted > 0 })
+}

@@ -1,0 +1,473 @@
+//! The one thread that writes.
+//!
+//! It takes commands in order and, between them, looks after the file: checkpoints, retention, the
+//! volume's free space, whether the file is still there. A piece of upkeep is small, so that a write
+//! never waits long behind it; what is left is done after the next command.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use engine::metrics::{Histogram, IntCounter, IntGauge};
+use engine::{Batch, BuildContext, Event, Refusal, RefusalKind, Status, Timestamp, TraceId};
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::{oneshot, watch};
+
+use super::retention::{self, Budget};
+use super::schema::{self, FileError};
+use super::space::{self, Volume};
+use super::{SqliteStore, Synchronous, damage};
+
+const WAL_WARN: u64 = 10 * 1024 * 1024;
+const WAL_LIMIT: u64 = 50 * 1024 * 1024;
+
+/// How often a batch that must be kept is tried again, and a closed gate looked at.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How often retention is looked at while writes come, in bytes written.
+const LOOK_AFTER: usize = 1024 * 1024;
+
+/// What the thread is asked to do.
+pub(super) enum Command {
+    /// Store these batches and answer each.
+    Write(Vec<Batch>, oneshot::Sender<()>),
+    /// Change what the outbox says.
+    Change(Change, oneshot::Sender<Result<(), String>>),
+    /// Finish, close the file, end.
+    Close(oneshot::Sender<Result<(), String>>),
+}
+
+/// A change by the outbox's reader.
+pub(super) enum Change {
+    /// The receiver has confirmed these.
+    Pushed(Vec<TraceId>),
+    /// The receiver will never take this one.
+    Quarantined(TraceId, String),
+    /// A piece of the reader's state.
+    State(String, String),
+}
+
+struct Counts {
+    events: IntCounter,
+    duplicates: IntCounter,
+    commits: Histogram,
+    failures: IntCounter,
+    deleted: IntCounter,
+    deleted_unsent: IntCounter,
+    bytes: IntGauge,
+    wal: IntGauge,
+}
+
+/// The writing connection and all that belongs to it.
+pub(super) struct Writer {
+    path: PathBuf,
+    synchronous: Synchronous,
+    busy_timeout: Duration,
+    budget: Budget,
+    checkpoint_interval: Duration,
+    retention_interval: Duration,
+    drain_timeout: Duration,
+    connection: Connection,
+    volume: Volume,
+    gate: watch::Sender<Option<Refusal>>,
+    counts: Counts,
+    /// Acknowledged batches that could not be written yet.
+    held: Vec<Batch>,
+    next_checkpoint: Instant,
+    next_retention: Instant,
+    written: usize,
+    wal_warned: bool,
+    unsent_warned: bool,
+}
+
+impl Writer {
+    /// Opens the file; one that is damaged is set aside first.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(super) fn open(
+        path: PathBuf,
+        config: &SqliteStore,
+        cx: &BuildContext,
+        gate: watch::Sender<Option<Refusal>>,
+    ) -> Result<Self, FileError> {
+        let connection = open_or_set_aside(&path, config.synchronous, config.busy_timeout.0)?;
+        let (metrics, name) = (&cx.metrics, cx.name.as_str());
+        let counts = Counts {
+            events: metrics.counter(name, "store_events_total", "Events stored."),
+            duplicates: metrics.counter(name, "store_duplicates_total", "Events that were there already."),
+            commits: metrics.seconds(name, "store_commit_seconds", "Time of a group write, from begin to commit."),
+            failures: metrics.counter(name, "store_failures_total", "Group writes that failed."),
+            deleted: metrics.counter(name, "store_deleted_total", "Events deleted by retention."),
+            deleted_unsent: metrics.counter(
+                name,
+                "store_deleted_unsent_total",
+                "Events deleted by retention that had not been pushed.",
+            ),
+            bytes: metrics.gauge(name, "store_bytes", "Bytes of the database in use."),
+            wal: metrics.gauge(name, "store_wal_bytes", "Bytes of the write-ahead log."),
+        };
+        let now = Instant::now();
+        Ok(Self {
+            volume: Volume::new(&path, config.disk_reserve.0),
+            synchronous: config.synchronous,
+            busy_timeout: config.busy_timeout.0,
+            budget: Budget { days: config.retention_days, bytes: config.max_bytes.0 },
+            checkpoint_interval: config.checkpoint_interval.0,
+            retention_interval: config.retention_interval.0,
+            drain_timeout: cx.drain_timeout,
+            connection,
+            path,
+            gate,
+            counts,
+            held: Vec::new(),
+            next_checkpoint: now + config.checkpoint_interval.0,
+            next_retention: now,
+            written: 0,
+            wal_warned: false,
+            unsent_warned: false,
+        })
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub(super) fn start(self) -> std::io::Result<Sender<Command>> {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .stack_size(512 * 1024)
+            .spawn(move || self.run(&receiver))?;
+        Ok(sender)
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(self.until_upkeep()) {
+                Ok(Command::Write(batches, done)) => {
+                    self.take(batches);
+                    // The sink may have been cut short by the drain's end; the batches are answered.
+                    let _ = done.send(());
+                }
+                Ok(Command::Change(change, done)) => {
+                    let changed = self.change(&change).map_err(|error| format!("cannot change the store: {error}"));
+                    let _ = done.send(changed);
+                }
+                Ok(Command::Close(done)) => {
+                    let _ = done.send(self.close());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.close();
+                    return;
+                }
+            }
+            self.upkeep();
+        }
+    }
+
+    fn until_upkeep(&self) -> Duration {
+        let soon = !self.held.is_empty() || self.gate.borrow().is_some();
+        let next = self.next_checkpoint.min(self.next_retention).saturating_duration_since(Instant::now());
+        if soon { next.min(AGAIN) } else { next }
+    }
+
+    /// Writes the batches, and answers each of them.
+    fn take(&mut self, batches: Vec<Batch>) {
+        self.check_file();
+        if !self.volume.has_room() {
+            let refusal = no_space("the volume's reserve is reached");
+            self.gate.send_replace(Some(refusal.clone()));
+            self.give_back(batches, &refusal);
+            return;
+        }
+        let error = match self.commit(&batches) {
+            Ok(duplicates) => return self.confirm(batches, &duplicates),
+            Err(error) => error,
+        };
+        if damage::is_damage(&error) {
+            self.replace_damaged(&error);
+            match self.commit(&batches) {
+                Ok(duplicates) => self.confirm(batches, &duplicates),
+                Err(error) => self.fail(batches, &error),
+            }
+        } else if damage::is_passing(&error) || batches.len() == 1 {
+            self.fail(batches, &error);
+        } else {
+            // Something in one of them: the others must not fail with it.
+            for batch in batches {
+                match self.commit(std::slice::from_ref(&batch)) {
+                    Ok(duplicates) => self.confirm(vec![batch], &duplicates),
+                    Err(error) => self.fail(vec![batch], &error),
+                }
+            }
+        }
+    }
+
+    /// One transaction for all of them; answers each one's duplicates.
+    fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<Vec<usize>> {
+        let timer = self.counts.commits.start_timer();
+        let now = Timestamp::now().as_nanos();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut duplicates = Vec::with_capacity(batches.len());
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO events (trace_id, kind, ts, duration_ms, status, error, session_id, run_id, agent_id,
+                     span_id, parent_span_id, name, input, output, attributes, received_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT (trace_id) DO NOTHING",
+            )?;
+            for batch in batches {
+                let mut already = 0;
+                for event in batch.iter() {
+                    already += usize::from(insert_event(&mut insert, event, now)? == 0);
+                }
+                duplicates.push(already);
+            }
+        }
+        transaction.commit()?;
+        timer.observe_duration();
+        Ok(duplicates)
+    }
+
+    fn confirm(&mut self, batches: Vec<Batch>, duplicates: &[usize]) {
+        for (batch, duplicates) in batches.into_iter().zip(duplicates) {
+            self.counts.events.inc_by((batch.len() - duplicates) as u64);
+            self.counts.duplicates.inc_by(*duplicates as u64);
+            self.written += batch.size_bytes();
+            batch.confirm(*duplicates);
+        }
+        if self.written >= LOOK_AFTER {
+            self.written = 0;
+            self.next_retention = Instant::now();
+        }
+    }
+
+    fn fail(&mut self, batches: Vec<Batch>, error: &rusqlite::Error) {
+        self.counts.failures.inc();
+        tracing::warn!(%error, batches = batches.len(), "a write failed; its clients are told to send again");
+        let refusal = match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => {
+                let refusal = no_space("the disk is full");
+                self.gate.send_replace(Some(refusal.clone()));
+                refusal
+            }
+            Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                Refusal::new(RefusalKind::Failed, "the database is held by another process; send again", AGAIN)
+            }
+            _ => Refusal::new(RefusalKind::Failed, "the events could not be stored; send them again", AGAIN),
+        };
+        self.give_back(batches, &refusal);
+    }
+
+    /// Fails the batches, but for those whose clients were told "queued".
+    fn give_back(&mut self, batches: Vec<Batch>, refusal: &Refusal) {
+        for batch in batches {
+            if batch.is_acknowledged() {
+                self.held.push(batch);
+            } else {
+                batch.fail(refusal.clone());
+            }
+        }
+    }
+
+    fn change(&mut self, change: &Change) -> rusqlite::Result<()> {
+        let now = Timestamp::now().as_nanos();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match change {
+            Change::Pushed(events) => {
+                let mut update = transaction
+                    .prepare_cached("UPDATE events SET pushed_at = ?2 WHERE trace_id = ?1 AND pushed_at IS NULL")?;
+                for event in events {
+                    update.execute(params![event.as_bytes(), now])?;
+                }
+            }
+            Change::Quarantined(event, reason) => {
+                transaction
+                    .prepare_cached(
+                        "UPDATE events SET quarantined_at = ?2, quarantine_reason = ?3 WHERE trace_id = ?1",
+                    )?
+                    .execute(params![event.as_bytes(), now, reason])?;
+            }
+            Change::State(key, value) => {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+                    )?
+                    .execute(params![key, value])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    fn upkeep(&mut self) {
+        if !self.held.is_empty() && self.volume.has_room() {
+            let held = std::mem::take(&mut self.held);
+            self.take(held);
+        }
+        if self.gate.borrow().is_some() && self.volume.has_room() {
+            tracing::warn!("there is room on the volume again; events are taken");
+            self.gate.send_replace(None);
+        }
+        let now = Instant::now();
+        if now >= self.next_retention {
+            self.next_retention = now + self.retention_interval;
+            self.retain();
+        }
+        if now >= self.next_checkpoint {
+            self.next_checkpoint = now + self.checkpoint_interval;
+            self.check_file();
+            self.checkpoint();
+        }
+    }
+
+    fn retain(&mut self) {
+        match retention::step(&mut self.connection, self.budget, Timestamp::now()) {
+            Ok(step) => {
+                self.counts.deleted.inc_by(step.deleted as u64);
+                self.counts.deleted_unsent.inc_by(step.unsent as u64);
+                if step.unsent > 0 && !std::mem::replace(&mut self.unsent_warned, true) {
+                    tracing::info!("retention deletes events that were never pushed (said once)");
+                }
+                if step.more {
+                    self.next_retention = Instant::now();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "retention failed; it is tried again"),
+        }
+        if let Ok(bytes) = space::used_bytes(&self.connection) {
+            self.counts.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        let wal = space::wal_bytes(&self.path);
+        self.counts.wal.set(i64::try_from(wal).unwrap_or(i64::MAX));
+        if wal > WAL_LIMIT {
+            self.next_checkpoint = Instant::now();
+        }
+    }
+
+    /// Moves the log into the database. Without waiting for readers, unless the log is far too long.
+    fn checkpoint(&mut self) {
+        let before = space::wal_bytes(&self.path);
+        let mode = if before > WAL_LIMIT { "TRUNCATE" } else { "PASSIVE" };
+        let done = self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(0));
+        if let Err(error) = done {
+            tracing::warn!(%error, "the checkpoint failed; it is tried again");
+        }
+        if before > WAL_WARN {
+            if !std::mem::replace(&mut self.wal_warned, true) {
+                tracing::warn!(
+                    bytes = before,
+                    "the write-ahead log is long: is another process reading the database for long?"
+                );
+            }
+        } else {
+            self.wal_warned = false;
+        }
+    }
+
+    /// A file that was deleted or replaced under us takes what is written to nowhere.
+    fn check_file(&mut self) {
+        if self.volume.is_same_file() {
+            return;
+        }
+        tracing::error!(path = %self.path.display(), "the database file was deleted or replaced while running; a new one is begun");
+        self.reopen();
+    }
+
+    fn replace_damaged(&mut self, error: &rusqlite::Error) {
+        tracing::error!(path = %self.path.display(), %error, "the database is damaged; it is set aside and a new one begun");
+        // Closed first: SQLite must not write to a file that is renamed.
+        if let Ok(memory) = Connection::open_in_memory() {
+            drop(std::mem::replace(&mut self.connection, memory));
+        }
+        if let Err(error) = damage::set_aside(&self.path) {
+            tracing::error!(%error, "the damaged database could not be renamed");
+        }
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
+        match open_or_set_aside(&self.path, self.synchronous, self.busy_timeout) {
+            Ok(connection) => {
+                self.connection = connection;
+                self.volume.opened();
+            }
+            // Writes fail and are answered so; the next one tries again.
+            Err(error) => tracing::error!(%error, "the database cannot be opened"),
+        }
+    }
+
+    /// Writes what is held, moves the log into the file and closes it.
+    fn close(mut self) -> Result<(), String> {
+        let until = Instant::now() + self.drain_timeout.mul_f64(0.8);
+        // A lock must not eat all of the time that is left.
+        let _ = self.connection.busy_timeout(self.busy_timeout.min(self.drain_timeout / 4));
+        while !self.held.is_empty() && Instant::now() < until {
+            let held = std::mem::take(&mut self.held);
+            self.take(held);
+            if !self.held.is_empty() {
+                std::thread::sleep(AGAIN.min(self.drain_timeout / 10));
+            }
+        }
+        let lost: usize = self.held.iter().map(Batch::len).sum();
+        self.held.clear();
+        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = checkpoint {
+            // What is in the log is as safe as what is in the file; the next start moves it.
+            tracing::warn!(%error, "the last checkpoint failed; the next start does it");
+        }
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+        if lost > 0 { Err(format!("{lost} acknowledged events could not be stored")) } else { Ok(()) }
+    }
+}
+
+fn no_space(why: &str) -> Refusal {
+    let message = format!("{why}: no events are taken until there is room; send again later");
+    Refusal::new(RefusalKind::NoSpace, message, Duration::from_secs(30))
+}
+
+fn open_or_set_aside(
+    path: &std::path::Path,
+    synchronous: Synchronous,
+    busy: Duration,
+) -> Result<Connection, FileError> {
+    let error = match schema::open(path, synchronous, busy) {
+        Err(error) if error.is_damage() => error,
+        opened => return opened,
+    };
+    let aside = damage::set_aside(path).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    tracing::error!(
+        %error,
+        aside = %aside.display(),
+        "the database is damaged: it was set aside and a new one begun; `sqlite3 FILE .recover` may save what is in it"
+    );
+    schema::open(path, synchronous, busy)
+}
+
+fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Event, now: i64) -> rusqlite::Result<usize> {
+    insert.execute(params![
+        event.trace_id.as_bytes(),
+        event.kind.as_str(),
+        event.timestamp.as_nanos(),
+        event.duration_ms,
+        event.status.map(|status| match status {
+            Status::Ok => "ok",
+            Status::Error => "error",
+        }),
+        event.error,
+        event.session_id,
+        event.run_id,
+        event.agent_id,
+        event.span_id,
+        event.parent_span_id,
+        event.name,
+        event.input.as_ref().map(engine::Json::as_str),
+        event.output.as_ref().map(engine::Json::as_str),
+        event.attributes.as_ref().map(engine::Json::as_str),
+        now,
+    ])
+}

@@ -1,0 +1,154 @@
+//! The commands that look at something and end.
+
+use std::fmt::Write as _;
+use std::io::{BufWriter, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::Registry;
+use engine::config::{ConfigErrors, Inputs, Section};
+use engine::graph::{self, Drawing};
+
+use crate::api::ApiSettings;
+use crate::cli::Failure;
+use crate::run;
+
+type Done = Result<String, Failure>;
+
+/// How long `health` waits for the running instance.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(crate) fn validate(inputs: &Inputs, registry: &Registry) -> Done {
+    let settings = run::check(inputs, registry)?;
+    let mut out = String::new();
+    for notice in settings.notices() {
+        let _ = writeln!(out, "note: {notice}");
+    }
+    let _ = writeln!(out, "{}: valid, {} components", settings.source(), settings.components.len());
+    Ok(out)
+}
+
+pub(crate) fn config(inputs: &Inputs, registry: &Registry, json: bool) -> Done {
+    let settings = engine::config::load(inputs, registry)?;
+    let effective = settings.effective(registry, &tables());
+    if json {
+        return Ok(serde_json::to_string_pretty(&effective).unwrap_or_default() + "\n");
+    }
+    let width = effective.iter().map(|entry| entry.key.len() + entry.value.to_string().len() + 3).max().unwrap_or(0);
+    let mut out = String::new();
+    for entry in effective {
+        let line = format!("{} = {}", entry.key, entry.value);
+        let _ = writeln!(out, "{line:width$}  # {}", entry.origin, width = width.min(72));
+    }
+    Ok(out)
+}
+
+pub(crate) fn graph(inputs: &Inputs, registry: &Registry, drawing: Drawing) -> Done {
+    let settings = run::check(inputs, registry)?;
+    Ok(graph::draw(&settings, drawing))
+}
+
+pub(crate) fn schema(registry: &Registry) -> Done {
+    let schema = engine::config::schema(registry, &tables());
+    Ok(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
+}
+
+fn tables() -> [(&'static str, schemars::Schema); 1] {
+    [("api", schemars::schema_for!(ApiSettings))]
+}
+
+pub(crate) fn plugins(registry: &Registry, name: Option<&str>) -> Done {
+    let known = registry.describe();
+    let mut out = String::new();
+    for plugin in known.iter().filter(|plugin| name.is_none_or(|name| name == plugin.r#type)) {
+        let _ = writeln!(out, "{:11} {:16} {}", plugin.section.singular(), plugin.r#type, plugin.summary);
+        for key in plugin.keys.iter().filter(|_| name.is_some()) {
+            let _ = writeln!(out, "  {:20} {} (default {})", key.name, key.summary, key.default);
+        }
+    }
+    match name {
+        Some(name) if out.is_empty() => {
+            let names: Vec<_> = known.iter().map(|plugin| plugin.r#type).collect();
+            Err(Failure { code: 2, message: format!("no plugin is called {name}; there are: {}", names.join(", ")) })
+        }
+        _ => Ok(out),
+    }
+}
+
+pub(crate) fn health(inputs: &Inputs, registry: &Registry, ready: bool) -> Done {
+    let api: ApiSettings = engine::config::load(inputs, registry)?.table("api")?;
+    let mut address = api.bind;
+    // What listens everywhere is asked here.
+    if address.ip().is_unspecified() {
+        let local: IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address = SocketAddr::new(local, address.port());
+    }
+    let path = if ready { "/readyz" } else { "/healthz" };
+    let answer = ask(address, path)
+        .map_err(|error| Failure::failed(format!("no answer from {address}: {error}; is openclaw-trace running?")))?;
+    let well = answer.split_whitespace().nth(1) == Some("200");
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    if well { Ok(format!("{body}\n")) } else { Err(Failure::failed(body)) }
+}
+
+/// One request to our own API, which answers in one piece and closes.
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+    stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+pub(crate) fn export(inputs: &Inputs, registry: &Registry, db: Option<PathBuf>, output: Option<PathBuf>) -> Done {
+    let db = match db {
+        Some(db) => db,
+        None => configured_database(inputs, registry)?,
+    };
+    let written = match &output {
+        None => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            sinks::sqlite_store::export(&db, &mut out).and_then(|count| Ok(out.flush().map(|()| count)?))
+        }
+        Some(path) => {
+            let file = std::fs::File::create(path)
+                .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+            let mut out = BufWriter::new(file);
+            sinks::sqlite_store::export(&db, &mut out).and_then(|count| Ok(out.flush().map(|()| count)?))
+        }
+    };
+    match written {
+        Ok(count) if output.is_some() => Ok(format!("{count} events written\n")),
+        Ok(_) => Ok(String::new()),
+        Err(error) if error.is_broken_pipe() => Ok(String::new()),
+        Err(error) => Err(Failure::failed(error.to_string())),
+    }
+}
+
+fn configured_database(inputs: &Inputs, registry: &Registry) -> Result<PathBuf, Failure> {
+    let settings = engine::config::load(inputs, registry)?;
+    let stores: Vec<_> = settings
+        .components
+        .iter()
+        .filter(|component| component.section == Section::Sinks && component.r#type == "sqlite_store")
+        .collect();
+    match stores.as_slice() {
+        [store] => sinks::sqlite_store::database_path(&store.table).map_err(|problems| {
+            let errors = problems
+                .iter()
+                .map(|problem| settings.error_at(&format!("sinks.{}.{}", store.name, problem.key), &problem.message));
+            Failure::from(ConfigErrors(errors.collect()))
+        }),
+        [] => Err(Failure {
+            code: 2,
+            message: "the configuration has no sqlite_store; name a database with --db".to_owned(),
+        }),
+        _ => Err(Failure {
+            code: 2,
+            message: "the configuration has several stores; name a database with --db".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,127 @@
+//! `openclaw-trace run`: configuration → build → run → drain.
+
+use std::process::ExitCode;
+
+use engine::Registry;
+use engine::config::{Inputs, Settings};
+use engine::graph::Graph;
+use engine::metrics::Metrics;
+use engine::runtime::{RunError, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiSettings};
+use crate::logging;
+
+/// Runs until a signal; the exit code says whether everything was drained.
+pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
+    let metrics = Metrics::default();
+    let (settings, api, graph) = match build(inputs, registry, &metrics) {
+        Ok(built) => built,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(2);
+        }
+    };
+    logging::start(&settings.runtime);
+    for notice in settings.notices() {
+        tracing::warn!("{notice}");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = settings.source(),
+        api = if api.enabled { api.bind.to_string() } else { "off".to_owned() },
+        "openclaw-trace starts"
+    );
+    // One thread for everything that waits: the store brings its own for what blocks.
+    let tokio = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = tokio.block_on(live(settings, &api, graph, metrics));
+    // A thread that hangs in the kernel must not keep the process: its time is over.
+    tokio.shutdown_background();
+    code
+}
+
+fn build(
+    inputs: &Inputs,
+    registry: &Registry,
+    metrics: &Metrics,
+) -> Result<(Settings, ApiSettings, Graph), engine::config::ConfigErrors> {
+    let settings = engine::config::load(inputs, registry)?;
+    let api = settings.table::<ApiSettings>("api");
+    let graph = Graph::build(&settings, registry, metrics);
+    match (api, graph) {
+        (Ok(api), Ok(graph)) => Ok((settings, api, graph)),
+        (api, graph) => {
+            let errors = [api.err(), graph.err()].into_iter().flatten().flat_map(|errors| errors.0).collect();
+            Err(engine::config::ConfigErrors(errors))
+        }
+    }
+}
+
+/// Checks a configuration as `run` would, and opens nothing.
+pub(crate) fn check(inputs: &Inputs, registry: &Registry) -> Result<Settings, engine::config::ConfigErrors> {
+    build(inputs, registry, &Metrics::default()).map(|(settings, _, _)| settings)
+}
+
+async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metrics) -> ExitCode {
+    // Listening for signals comes first: one that arrives while a database opens must not be lost.
+    let shutdown = CancellationToken::new();
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => drop(tokio::spawn(watch_signals(terminate, interrupt, shutdown.clone()))),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "cannot listen for signals");
+            return ExitCode::FAILURE;
+        }
+    }
+    let runtime = Runtime::new(graph, settings.runtime.clone(), metrics.clone());
+    let api_stop = CancellationToken::new();
+    if api.enabled {
+        let listener = match api::bind(api).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!("api: {error} (key api.bind, or TRACE_API_PORT)");
+                return ExitCode::FAILURE;
+            }
+        };
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "api listening");
+            if !address.ip().is_loopback() && api.token.is_empty() {
+                tracing::warn!(%address, "api port is reachable from outside this machine without a token; set one (key api.token, or TRACE_API_TOKEN)");
+            }
+        }
+        let (api, status, stop) = (api.clone(), runtime.status(), api_stop.clone());
+        tokio::spawn(async move { api::serve(listener, &api, metrics, status, stop).await });
+    }
+    let ended = runtime.run(shutdown).await;
+    api_stop.cancel();
+    match ended {
+        Ok(()) => {
+            tracing::info!("stopped; everything was drained");
+            ExitCode::SUCCESS
+        }
+        Err(RunError::Open(error)) => {
+            tracing::error!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error @ RunError::Drain(_)) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The first signal drains, the second ends the process at once.
+async fn watch_signals(mut terminate: Signal, mut interrupt: Signal, shutdown: CancellationToken) {
+    let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+    tracing::info!(signal = name, "draining; a second signal stops at once");
+    shutdown.cancel();
+    tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
+    tracing::error!("a second signal: stopped without draining");
+    std::process::exit(1);
+}
