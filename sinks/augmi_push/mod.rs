@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::config::values::{Secret, Size, Time};
+use engine::config::{Secret, Size, Time};
 use engine::plugin::AnySink;
 use engine::{BuildContext, Outbox, OutboxSink, Problem, Problems, SinkConfig};
 use schemars::JsonSchema;
