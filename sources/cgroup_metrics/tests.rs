@@ -117,6 +117,24 @@ fn a_version_2_container_is_measured_against_its_own_limits() {
 }
 
 #[test]
+fn every_attribute_is_in_the_reference() {
+    let reference = include_str!("../../docs/resource-sampler.md");
+    let trees =
+        [include_str!("trees/v2_limits.tree"), include_str!("trees/fly_vm.tree"), include_str!("trees/hybrid.tree")];
+    for tree in trees {
+        let (found, _) = Tree::new(tree).both();
+        for name in found.as_object().unwrap().keys() {
+            let mut name = name.replace(".process.openclaw.", ".process.NAME.");
+            if let Some(rest) = name.strip_prefix("openclaw_trace.pressure.") {
+                let last = rest.rsplit('.').next().unwrap();
+                name = format!("openclaw_trace.pressure.RESOURCE.LINE.{last}");
+            }
+            assert!(reference.contains(&format!("`{name}`")), "{name} is missing in docs/resource-sampler.md");
+        }
+    }
+}
+
+#[test]
 fn without_limits_the_machine_is_the_limit_and_counters_that_went_back_give_nothing() {
     let (found, errors) = Tree::new(include_str!("trees/v2_max.tree")).both();
     let expected = json!({
@@ -348,4 +366,38 @@ fn this_machine_gives_plausible_figures_and_a_busy_thread_shows() {
     assert!(number("container.filesystem.capacity") >= number("container.filesystem.usage"));
     assert!(number("openclaw_trace.pids.current") >= 1.0);
     assert!(number("container.uptime") > 0.0);
+}
+
+#[test]
+fn a_real_process_is_followed_to_its_end_and_found_again() {
+    let watched = || std::process::Command::new("sleep").arg("54321.25").spawn().unwrap();
+    let config = CgroupMetrics { watch: vec!["sleep 54321.25".into()], ..CgroupMetrics::default() };
+    let mut first = watched();
+    // Until exec has happened, the child still bears this test's name.
+    let cmdline = format!("/proc/{}/cmdline", first.id());
+    while !fs::read_to_string(&cmdline).unwrap().starts_with("sleep") {
+        std::thread::yield_now();
+    }
+    let mut sampler = Sampler::new(&config, Box::new(Space::of));
+    sampler.observe(Instant::now());
+    let found = attributes(&sampler.observe(Instant::now()).metric.unwrap());
+    let expected = json!({
+        "openclaw_trace.process.sleep 54321.25.count": 1,
+        "openclaw_trace.process.sleep 54321.25.pid": first.id(),
+        "openclaw_trace.process.sleep 54321.25.threads": 1,
+    });
+    assert_has(&found, &expected);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(process_news(&sampler.observe(Instant::now())), ["process_gone"]);
+    let mut second = watched();
+    let told: Vec<_> = (0..5).flat_map(|_| process_news(&sampler.observe(Instant::now()))).collect();
+    second.kill().unwrap();
+    second.wait().unwrap();
+    assert_eq!(told, ["process_restarted"]);
+}
+
+/// What is told of processes; this machine's disk may be full.
+fn process_news(sample: &Sample) -> Vec<String> {
+    names(&sample.errors).into_iter().filter(|name| name.starts_with("process")).map(str::to_owned).collect()
 }
