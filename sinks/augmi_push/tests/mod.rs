@@ -1,9 +1,11 @@
 //! The push against receivers that fail in every way we know, in real time over real sockets
-//! (`receivers`) and over hours of paused time (`hours`); `tls` checks certificates.
+//! (`receivers`) and over hours of paused time (`hours`); `tls` checks certificates, `logs` what is
+//! said.
 
 #![allow(clippy::unwrap_used)]
 
 mod hours;
+mod logs;
 mod memory;
 mod receiver;
 mod receivers;
