@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{any, get};
-use engine::config::Secret;
+use engine::config::{Secret, Table};
 use engine::metrics::Metrics;
 use engine::runtime::{Phase, Status};
 use listener::{Bearer, BindError, Hosts, Limits, Listener};
@@ -43,6 +43,9 @@ impl Default for ApiSettings {
         }
     }
 }
+
+/// The table `[api]`, for the configuration.
+pub(crate) const TABLES: &[Table] = &[Table::of::<ApiSettings>("api")];
 
 /// Few people and probes ask; each connection costs memory.
 const LIMITS: Limits = Limits {

@@ -111,6 +111,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
         set: cli.config.set,
         embedded: EMBEDDED,
         search: SEARCH.map(PathBuf::from).to_vec(),
+        tables: crate::api::TABLES,
         short_names: env_names::SHORT_NAMES,
         old_names: env_names::OLD_NAMES,
     };

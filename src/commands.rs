@@ -10,9 +10,8 @@ use engine::Registry;
 use engine::config::{ConfigErrors, Inputs, Section};
 use engine::graph::{self, Drawing};
 
-use crate::api::ApiSettings;
+use crate::api::{self, ApiSettings};
 use crate::cli::Failure;
-use crate::run;
 
 type Done = Result<String, Failure>;
 
@@ -20,7 +19,7 @@ type Done = Result<String, Failure>;
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn validate(inputs: &Inputs, registry: &Registry) -> Done {
-    let settings = run::check(inputs, registry)?;
+    let settings = engine::config::load(inputs, registry)?;
     let mut out = String::new();
     for notice in settings.notices() {
         let _ = writeln!(out, "note: {notice}");
@@ -31,7 +30,7 @@ pub(crate) fn validate(inputs: &Inputs, registry: &Registry) -> Done {
 
 pub(crate) fn config(inputs: &Inputs, registry: &Registry, json: bool) -> Done {
     let settings = engine::config::load(inputs, registry)?;
-    let effective = settings.effective(registry, &tables());
+    let effective = settings.effective(registry, api::TABLES);
     if json {
         return Ok(serde_json::to_string_pretty(&effective).unwrap_or_default() + "\n");
     }
@@ -45,17 +44,13 @@ pub(crate) fn config(inputs: &Inputs, registry: &Registry, json: bool) -> Done {
 }
 
 pub(crate) fn graph(inputs: &Inputs, registry: &Registry, drawing: Drawing) -> Done {
-    let settings = run::check(inputs, registry)?;
+    let settings = engine::config::load(inputs, registry)?;
     Ok(graph::draw(&settings, drawing))
 }
 
 pub(crate) fn schema(registry: &Registry) -> Done {
-    let schema = engine::config::schema(registry, &tables());
+    let schema = engine::config::schema(registry, api::TABLES);
     Ok(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
-}
-
-fn tables() -> [(&'static str, schemars::Schema); 1] {
-    [("api", schemars::schema_for!(ApiSettings))]
 }
 
 pub(crate) fn plugins(registry: &Registry, name: Option<&str>) -> Done {

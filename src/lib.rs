@@ -23,12 +23,12 @@ use engine::Registry;
 pub fn builtin() -> Registry {
     Registry::default()
         .with_source::<sources::HttpIngest>()
-        // .with_source::<sources::CgroupMetrics>()
+        .with_source::<sources::CgroupMetrics>()
         .with_transform::<transforms::Dedupe>()
-        // .with_transform::<transforms::Redact>()
+        .with_transform::<transforms::Redact>()
         .with_transform::<transforms::Truncate>()
         .with_sink::<sinks::SqliteStore>()
-    // .with_sink::<sinks::AugmiPush>()
+        .with_sink::<sinks::AugmiPush>()
 }
 
 /// The whole program, with these plugins: reads the command line and the environment.

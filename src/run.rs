@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine::Registry;
-use engine::config::{Inputs, Settings};
+use engine::config::{ConfigErrors, Inputs, Settings};
 use engine::graph::Graph;
 use engine::metrics::Metrics;
 use engine::runtime::{RunError, Runtime};
@@ -51,22 +51,11 @@ fn build(
     inputs: &Inputs,
     registry: &Registry,
     metrics: &Metrics,
-) -> Result<(Settings, ApiSettings, Graph), engine::config::ConfigErrors> {
+) -> Result<(Settings, ApiSettings, Graph), ConfigErrors> {
     let settings = engine::config::load(inputs, registry)?;
-    let api = settings.table::<ApiSettings>("api");
-    let graph = Graph::build(&settings, registry, metrics);
-    match (api, graph) {
-        (Ok(api), Ok(graph)) => Ok((settings, api, graph)),
-        (api, graph) => {
-            let errors = [api.err(), graph.err()].into_iter().flatten().flat_map(|errors| errors.0).collect();
-            Err(engine::config::ConfigErrors(errors))
-        }
-    }
-}
-
-/// Checks a configuration as `run` would, and opens nothing.
-pub(crate) fn check(inputs: &Inputs, registry: &Registry) -> Result<Settings, engine::config::ConfigErrors> {
-    build(inputs, registry, &Metrics::default()).map(|(settings, _, _)| settings)
+    let api = settings.table::<ApiSettings>("api")?;
+    let graph = Graph::build(&settings, registry, metrics)?;
+    Ok((settings, api, graph))
 }
 
 async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metrics) -> ExitCode {

@@ -42,10 +42,9 @@ impl Graph {
     /// Builds the graph that `settings` describe.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with its layer and key.
+    /// What a plugin finds wrong with its settings; [`crate::config::load`] has found all of it before.
     pub fn build(settings: &Settings, registry: &Registry, metrics: &Metrics) -> Result<Self, ConfigErrors> {
         let mut plan = Plan::new(settings, registry);
-        plan.check();
         let mut graph = Self {
             sources: Vec::new(),
             transforms: BTreeMap::new(),
@@ -55,21 +54,20 @@ impl Graph {
         };
         for component in &settings.components {
             let built = graph.add(component, &plan, metrics);
-            if component.enabled && plan.errors.is_empty() || built.is_err() {
-                plan.record(component, built.err().unwrap_or_default());
-            }
+            plan.record(component, built.err().unwrap_or_default());
         }
         if plan.errors.is_empty() { Ok(graph) } else { Err(ConfigErrors(plan.errors)) }
     }
 
-    /// Builds one component; a disabled one too, so that its mistakes are found before the day it
-    /// is switched on, but then without a place in the graph.
+    /// Builds one component and gives it its place; a disabled one has none.
     fn add(&mut self, component: &Component, plan: &Plan<'_>, metrics: &Metrics) -> Result<(), Problems> {
+        if !component.enabled {
+            return Ok(());
+        }
         let runtime = &plan.settings.runtime;
         let cx = BuildContext {
             name: component.name.clone(),
-            // What stays out of the graph must not stand in the metrics either.
-            metrics: if component.enabled { metrics.clone() } else { Metrics::default() },
+            metrics: metrics.clone(),
             drain_timeout: runtime.drain_timeout.0,
             in_flight: (
                 runtime.max_in_flight_events,
@@ -80,25 +78,15 @@ impl Graph {
         match component.section {
             Section::Sources => {
                 let Some(plugin) = plan.registry.sources.get(component.r#type.as_str()) else { return Ok(()) };
-                let source = (plugin.build)(&component.table, &cx)?;
-                if component.enabled {
-                    self.sources.push(Named { name, component: source });
-                }
+                self.sources.push(Named { name, component: (plugin.build)(&component.table, &cx)? });
             }
             Section::Transforms => {
                 let Some(plugin) = plan.registry.transforms.get(component.r#type.as_str()) else { return Ok(()) };
-                let transform = (plugin.build)(&component.table, &cx)?;
-                if component.enabled {
-                    self.transforms.insert(name, Arc::from(transform));
-                }
+                self.transforms.insert(name, Arc::from((plugin.build)(&component.table, &cx)?));
             }
             Section::Sinks => {
                 let Some(plugin) = plan.registry.sinks.get(component.r#type.as_str()) else { return Ok(()) };
-                let sink = (plugin.build)(&component.table, &cx)?;
-                if !component.enabled {
-                    return Ok(());
-                }
-                match sink {
+                match (plugin.build)(&component.table, &cx)? {
                     AnySink::Stream(sink) => self.sinks.push(Named { name, component: sink }),
                     AnySink::Outbox(reader) => {
                         let store = component.inputs.first().cloned().unwrap_or_default();
@@ -109,6 +97,14 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// What is wrong with how the components are joined. A component whose type is unknown is joined as
+/// far as its inputs tell: its own mistake is said elsewhere.
+pub(crate) fn check(settings: &Settings, registry: &Registry) -> Vec<ConfigError> {
+    let mut plan = Plan::new(settings, registry);
+    plan.check();
+    plan.errors
 }
 
 /// The graph while it is checked.
@@ -209,7 +205,7 @@ impl<'a> Plan<'a> {
             } else if reads_outbox && !named.enabled && component.enabled {
                 let message = format!("names {input}, which is disabled; enable it, or disable {} too", component.name);
                 self.error(component, "inputs", &message);
-            } else if !reads_outbox && named.section == Section::Sinks {
+            } else if !reads_outbox && !component.r#type.is_empty() && named.section == Section::Sinks {
                 self.error(component, "inputs", &format!("names {input}, a sink; inputs are sources and transforms"));
             }
         }

@@ -243,7 +243,6 @@ fn weigh(events: &[Event]) -> (usize, usize) {
 pub(crate) struct Plugin<T> {
     pub(crate) schema: fn() -> schemars::Schema,
     pub(crate) build: BuildFn<T>,
-    /// Parses only, so that every problem of a table is found even where it cannot be built.
     pub(crate) offers_outbox: bool,
     pub(crate) reads_outbox: bool,
 }

@@ -1,12 +1,11 @@
 //! Every setting in force, for a person who asks why.
 
-use schemars::Schema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::layers::Layers;
 use super::schema::{DescribedKey, describe_keys};
-use super::{Component, join_key};
+use super::{Component, Table, join_key, tables};
 use crate::plugin::Registry;
 
 /// One setting.
@@ -25,7 +24,7 @@ pub(super) fn list(
     components: &[Component],
     layers: &Layers,
     registry: &Registry,
-    tables: &[(&str, Schema)],
+    own: &[Table],
 ) -> Vec<Effective> {
     let mut out = Vec::new();
     let mut add = |path: String, set: Option<&Value>, key: &DescribedKey| {
@@ -35,11 +34,10 @@ pub(super) fn list(
         let origin = set.and_then(|_| layers.origin(&path)).unwrap_or_else(|| "default".to_owned());
         out.push(Effective { key: path, value, origin });
     };
-    let runtime = ("runtime", schemars::schema_for!(super::RuntimeSettings));
-    for (name, schema) in tables.iter().map(|(name, schema)| (*name, schema)).chain([(runtime.0, &runtime.1)]) {
-        for key in describe_keys(schema) {
-            let set = root.get(name).and_then(|table| table.get(&key.name));
-            add(join_key(name, &key.name), set, &key);
+    for table in tables(own) {
+        for key in describe_keys(&(table.schema)()) {
+            let set = root.get(table.name).and_then(|table| table.get(&key.name));
+            add(join_key(table.name, &key.name), set, &key);
         }
     }
     for component in components {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::{hint, nearest};
 use super::layers::Layers;
-use super::{ConfigError, Inputs, Section, TABLES};
+use super::{ConfigError, Inputs, Section, tables};
 use crate::plugin::Registry;
 
 /// A variable that reaches one key.
@@ -162,18 +162,20 @@ impl Reader<'_> {
     fn resolve(&self, parts: &[String]) -> Result<Vec<String>, String> {
         let sections = Section::ALL.map(Section::as_str);
         let first = parts.first().map_or("", String::as_str);
-        if TABLES.contains(&first) && parts.len() >= 2 {
+        let mut own = tables(self.inputs.tables).map(|table| table.name);
+        if own.any(|table| table == first) && parts.len() >= 2 {
             return Ok(parts.to_vec());
         }
         let Some(section) = Section::ALL.into_iter().find(|section| section.as_str() == first) else {
-            let tables = sections.into_iter().chain(TABLES).collect::<Vec<_>>();
-            return Err(format!("names nothing: there is no table {first}{}", hint(first, tables)));
+            let known: Vec<_> =
+                sections.into_iter().chain(tables(self.inputs.tables).map(|table| table.name)).collect();
+            return Err(format!("names nothing: there is no table {first}{}", hint(first, known)));
         };
         if parts.len() < 3 {
             return Err(format!("names no key; the form is {PREFIX}{}__NAME__KEY", first.to_uppercase()));
         }
-        let tables = self.root.get(first).and_then(Value::as_object);
-        let named: Vec<&str> = tables.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let declared = self.root.get(first).and_then(Value::as_object);
+        let named: Vec<&str> = declared.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
         let Some(component) = named.iter().find(|name| plain(name) == parts[1]).copied() else {
             return Err(format!(
@@ -183,7 +185,7 @@ impl Reader<'_> {
                 hint(&parts[1], named)
             ));
         };
-        let r#type = tables.and_then(|tables| tables.get(component)).and_then(|table| table.get("type"));
+        let r#type = declared.and_then(|tables| tables.get(component)).and_then(|table| table.get("type"));
         if let Some(keys) = r#type.and_then(Value::as_str).and_then(|name| self.registry.keys_of(section, name)) {
             let known: Vec<&str> = keys.iter().map(String::as_str).chain(["type", "inputs", "enabled"]).collect();
             if !known.contains(&parts[2].as_str()) {

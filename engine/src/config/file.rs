@@ -65,7 +65,16 @@ pub(super) fn parse(found: &Found) -> Result<Parsed, ConfigErrors> {
     if !errors.is_empty() {
         let errors = errors.into_iter().map(|error| {
             let line = error.span().map_or(1, |span| line_of(&found.text, span.start));
-            let message = format!("not valid TOML: {}", error.message().trim().replace('\n', ", "));
+            let mut message = format!("not valid TOML: {}", error.message().trim().replace('\n', ", "));
+            if message.ends_with("duplicate key") {
+                let key = error.span().and_then(|span| found.text.get(span)).unwrap_or("");
+                message = format!("{message} {key}; keep one");
+            } else if message.contains("invalid float")
+                || message.contains("invalid number")
+                || message.contains("nothing")
+            {
+                message.push_str("; text must stand in quotes");
+            }
             super::ConfigError { origin: format!("{}:{line}", found.name), key: String::new(), message }
         });
         return Err(ConfigErrors(errors.collect()));

@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::plugin::Registry;
+use crate::plugin::{Problems, Registry};
 
 pub use effective::Effective;
 pub use env::{ShortName, Target};
@@ -49,6 +49,8 @@ pub struct Inputs {
     pub embedded: &'static str,
     /// Where a file is looked for when none is named, in this order.
     pub search: Vec<PathBuf>,
+    /// Tables of the program's own, such as `[api]`.
+    pub tables: &'static [Table],
     /// Short names of variables, for deploy time.
     pub short_names: &'static [ShortName],
     /// Variables of an earlier program, and the short names that replace them ("" for none).
@@ -203,18 +205,38 @@ impl Settings {
 
     /// Every key in force, its value with secrets masked, and its layer.
     #[must_use]
-    pub fn effective(&self, registry: &Registry, tables: &[(&str, schemars::Schema)]) -> Vec<Effective> {
+    pub fn effective(&self, registry: &Registry, tables: &[Table]) -> Vec<Effective> {
         effective::list(&self.root, &self.components, &self.layers, registry, tables)
     }
 }
 
-/// The tables at the top, besides those of components.
-const TABLES: [&str; 2] = ["runtime", "api"];
+/// A table of the program's own, beside those of components.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) schema: fn() -> schemars::Schema,
+    check: fn(&Value) -> Problems,
+}
+
+impl Table {
+    /// The table `[name]`, which reads as a `T`.
+    #[must_use]
+    pub const fn of<T: DeserializeOwned + JsonSchema>(name: &'static str) -> Self {
+        Self { name, schema: || schemars::schema_for!(T), check: |table| typed::<T>(table).err().unwrap_or_default() }
+    }
+}
+
+const RUNTIME: Table = Table::of::<RuntimeSettings>("runtime");
+
+/// The tables of the program, the engine's own first.
+pub(crate) fn tables(own: &[Table]) -> impl Iterator<Item = Table> + Clone {
+    [RUNTIME].into_iter().chain(own.iter().copied())
+}
 
 /// Reads and checks a configuration.
 ///
 /// # Errors
-/// Everything that is wrong with its structure, its keys and the types of its values.
+/// Everything that is wrong with it: its structure, its keys and values, its graph.
 pub fn load(inputs: &Inputs, registry: &Registry) -> Result<Settings, ConfigErrors> {
     let mut errors = Vec::new();
     let mut notices = Vec::new();
@@ -223,17 +245,16 @@ pub fn load(inputs: &Inputs, registry: &Registry) -> Result<Settings, ConfigErro
     env::apply(inputs, registry, &mut layers, &mut errors, &mut notices);
     layers.set(&inputs.set, &mut errors);
     let root = layers.merged()?;
-    check_top(&root, &layers, &mut errors);
+    check_top(&root, inputs.tables, &layers, &mut errors);
 
-    let runtime: RuntimeSettings = typed_at(&layers, &root, "runtime").unwrap_or_else(|wrong| {
-        errors.extend(wrong.0);
-        RuntimeSettings::default()
-    });
-    if runtime.max_in_flight_events == 0 {
-        errors.push(layers.error_at("runtime.max_in_flight_events", "must be more than 0"));
-    }
-    if runtime.max_in_flight_bytes.0 == 0 {
-        errors.push(layers.error_at("runtime.max_in_flight_bytes", "must be more than 0"));
+    let runtime = typed_at(&layers, &root, RUNTIME.name).unwrap_or_default();
+    let RuntimeSettings { max_in_flight_events, max_in_flight_bytes, .. } = &runtime;
+    for (key, zero) in
+        [("max_in_flight_events", *max_in_flight_events == 0), ("max_in_flight_bytes", max_in_flight_bytes.0 == 0)]
+    {
+        if zero {
+            errors.push(layers.error_at(&join(RUNTIME.name, key), "must be more than 0"));
+        }
     }
     let mut components = Vec::new();
     for section in Section::ALL {
@@ -242,11 +263,9 @@ pub fn load(inputs: &Inputs, registry: &Registry) -> Result<Settings, ConfigErro
             components.extend(component(section, name, table, registry, &layers, &mut errors));
         }
     }
-    if errors.is_empty() {
-        Ok(Settings { runtime, components, root, layers, notices })
-    } else {
-        Err(ConfigErrors::sorted(errors))
-    }
+    let settings = Settings { runtime, components, root, layers, notices };
+    errors.extend(crate::graph::check(&settings, registry));
+    if errors.is_empty() { Ok(settings) } else { Err(ConfigErrors::sorted(errors)) }
 }
 
 fn typed_at<T: DeserializeOwned + JsonSchema>(layers: &Layers, root: &Value, name: &str) -> Result<T, ConfigErrors> {
@@ -264,14 +283,18 @@ fn join_key(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn check_top(root: &Value, layers: &Layers, errors: &mut Vec<ConfigError>) {
-    let known: BTreeSet<&str> = Section::ALL.into_iter().map(Section::as_str).chain(TABLES).collect();
+fn check_top(root: &Value, own: &[Table], layers: &Layers, errors: &mut Vec<ConfigError>) {
+    let known: BTreeSet<&str> =
+        Section::ALL.into_iter().map(Section::as_str).chain(tables(own).map(|table| table.name)).collect();
     for (name, value) in root.as_object().into_iter().flatten() {
         if !known.contains(name.as_str()) {
             let hint = error::hint(name, known.iter().copied());
             errors.push(layers.error_at(name, &format!("is not a table of this file{hint}")));
         } else if !value.is_object() {
             errors.push(layers.error_at(name, "must be a table"));
+        } else if let Some(table) = tables(own).find(|table| table.name == name) {
+            let problems = (table.check)(value);
+            errors.extend(problems.iter().map(|p| layers.error_at(&join(name, &p.key), &p.message)));
         }
     }
 }
@@ -285,7 +308,6 @@ fn component(
     errors: &mut Vec<ConfigError>,
 ) -> Option<Component> {
     let path = format!("{}.{name}", section.as_str());
-    let before = errors.len();
     let mut wrong = |key: &str, message: &str| errors.push(layers.error_at(&join(&path, key), message));
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
@@ -334,12 +356,12 @@ fn component(
         }
     };
     let table = Value::Object(table);
-    if let Some(schema) = r#type.as_deref().and_then(|name| registry.schema_of(section, name)) {
-        let (_, problems) = typed::fit(&table, &schema);
+    if let Some(r#type) = &r#type {
+        // Built and thrown away: only the plugin knows what is wrong with its values.
+        let problems = registry.try_build(section, r#type, &table);
         problems.iter().for_each(|problem| wrong(&problem.key, &problem.message));
     }
-    let r#type = r#type.filter(|_| errors.len() == before)?;
-    Some(Component { section, name: name.to_owned(), r#type, inputs, enabled, table })
+    Some(Component { section, name: name.to_owned(), r#type: r#type.unwrap_or_default(), inputs, enabled, table })
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! The schema of the whole file, and what the plugins say of themselves.
 
+use std::time::Duration;
+
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use super::Section;
 use super::typed::is_secret;
-use crate::plugin::Registry;
+use super::{Section, Table, tables};
+use crate::metrics::Metrics;
+use crate::plugin::{BuildContext, Problems, Registry};
 
 /// What a plugin is and takes.
 #[derive(Debug, Clone)]
@@ -55,6 +58,22 @@ impl Registry {
         Some(make())
     }
 
+    /// What is wrong with a table of this type.
+    pub(super) fn try_build(&self, section: Section, r#type: &str, table: &Value) -> Problems {
+        let cx = BuildContext {
+            name: "trial".to_owned(),
+            metrics: Metrics::default(),
+            drain_timeout: Duration::from_secs(1),
+            in_flight: (1, 1),
+        };
+        let problems = match section {
+            Section::Sources => self.sources.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),
+            Section::Transforms => self.transforms.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),
+            Section::Sinks => self.sinks.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),
+        };
+        problems.flatten().unwrap_or_default()
+    }
+
     pub(super) fn keys_of(&self, section: Section, r#type: &str) -> Option<Vec<String>> {
         let schema = self.schema_of(section, r#type)?;
         Some(schema.get("properties")?.as_object()?.keys().cloned().collect())
@@ -94,7 +113,7 @@ fn text(schema: &Value) -> String {
 /// The JSON schema of the TOML file, for editors: components by their `type`, and the program's
 /// tables.
 #[must_use]
-pub fn schema(registry: &Registry, tables: &[(&str, Schema)]) -> Value {
+pub fn schema(registry: &Registry, own: &[Table]) -> Value {
     let mut defs = Map::new();
     let mut properties = Map::new();
     for section in Section::ALL {
@@ -120,9 +139,8 @@ pub fn schema(registry: &Registry, tables: &[(&str, Schema)]) -> Value {
         let tables = json!({ "type": "object", "additionalProperties": { "oneOf": options } });
         properties.insert(section.as_str().to_owned(), tables);
     }
-    let runtime = ("runtime", schemars::schema_for!(super::RuntimeSettings));
-    for (name, schema) in tables.iter().map(|(name, schema)| (*name, schema.clone())).chain([runtime]) {
-        properties.insert(name.to_owned(), moved(schema, name, &mut defs));
+    for table in tables(own) {
+        properties.insert(table.name.to_owned(), moved((table.schema)(), table.name, &mut defs));
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -43,7 +43,26 @@ pub fn typed<C: DeserializeOwned + JsonSchema>(table: &Value) -> Result<C, Probl
 
 /// serde's words, without its punctuation of Rust.
 fn plain(message: &str) -> String {
-    message.replace('`', "")
+    let mut plain = message.replace('`', "");
+    for (rust, words) in [
+        ("usize", "a whole number, 0 or more"),
+        ("u64", "a whole number, 0 or more"),
+        ("u32", "a whole number, 0 or more"),
+        ("u16", "a whole number from 0 to 65535"),
+        ("u8", "a whole number from 0 to 255"),
+        ("i64", "a whole number"),
+        ("f64", "a number"),
+        ("a boolean", "true or false"),
+        ("a sequence", "a list"),
+    ] {
+        if let Some(start) = plain.strip_suffix(&format!("expected {rust}")) {
+            plain = format!("{start}expected {words}");
+        }
+    }
+    if plain == "invalid socket address syntax" {
+        plain.push_str("; expected an IP address and a port, such as 127.0.0.1:9090");
+    }
+    plain
 }
 
 fn remove(value: &mut Value, pointer: &str) -> bool {
@@ -74,7 +93,7 @@ pub(super) fn as_list(value: Value) -> Value {
 
 /// The table with its text turned into what the schema wants and without its unknown keys, which
 /// are the problems.
-pub(super) fn fit(table: &Value, schema: &Schema) -> (Value, Problems) {
+fn fit(table: &Value, schema: &Schema) -> (Value, Problems) {
     let mut problems = Problems::new();
     let value = walk(table.clone(), schema.as_value(), schema.as_value(), "", &mut problems);
     (value, problems)
