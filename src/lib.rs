@@ -25,7 +25,7 @@ pub fn builtin() -> Registry {
         .with_source::<sources::HttpIngest>()
         .with_source::<sources::CgroupMetrics>()
         .with_transform::<transforms::Dedupe>()
-        // .with_transform::<transforms::Redact>()
+        .with_transform::<transforms::Redact>()
         .with_transform::<transforms::Truncate>()
         .with_sink::<sinks::SqliteStore>()
         .with_sink::<sinks::AugmiPush>()

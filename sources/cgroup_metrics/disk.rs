@@ -99,17 +99,18 @@ impl Disks {
 
 fn describe(path: &Path, space: Space, first: bool, out: &mut Attributes) {
     // OpenTelemetry tells file systems apart by a dimension; a flat object has names only.
-    let prefix = if first {
+    let (prefix, own) = if first {
         out.set("system.filesystem.mountpoint", path.display().to_string());
-        "container.filesystem".to_owned()
+        ("container.filesystem".to_owned(), "openclaw_trace.filesystem".to_owned())
     } else {
-        format!("openclaw_trace.filesystem.{}", path.display())
+        let name = format!("openclaw_trace.filesystem.{}", path.display());
+        (name.clone(), name)
     };
     out.set(format!("{prefix}.capacity"), space.capacity);
     out.set(format!("{prefix}.usage"), space.used);
     out.set(format!("{prefix}.available"), space.available);
-    out.fraction(format!("{prefix}.utilization"), space.used_share());
-    out.set(format!("{prefix}.files_available"), space.files_available);
+    out.fraction(format!("{own}.utilization"), space.used_share());
+    out.set(format!("{own}.files_available"), space.files_available);
 }
 
 fn crossed(path: &Path, space: Space, over: &mut bool, warn_percent: f64) -> Option<Incident> {

@@ -65,7 +65,7 @@ impl Chain {
 
     /// The part from the nearest folder that has `file`: where a controller is not enabled for the
     /// cgroup itself, the one above it counts and bounds.
-    fn from_nearest(&self, file: &str) -> Self {
+    fn nearest(&self, file: &str) -> Self {
         let at = self.0.iter().position(|folder| folder.join(file).exists()).unwrap_or(self.0.len());
         Self(self.0[at..].to_vec())
     }
@@ -129,8 +129,8 @@ fn version_2(groups: &[Group], mounts: &[Mount], cgroup_root: &Path) -> Option<B
         None if cgroup_root.join("cgroup.controllers").exists() => Chain::new(cgroup_root, &group.path),
         None => Chain::new(&cgroup_root.join("unified"), &group.path),
     };
-    let memory = chain.from_nearest("memory.current");
-    let cpu = chain.from_nearest("cpu.max");
+    let memory = chain.nearest("memory.current");
+    let cpu = chain.nearest("cpu.max");
     if memory == Chain::default() && cpu == Chain::default() {
         return None;
     }
@@ -138,12 +138,12 @@ fn version_2(groups: &[Group], mounts: &[Mount], cgroup_root: &Path) -> Option<B
         scope: Scope::Cgroup2,
         memory,
         // Usage is counted for every cgroup, whether or not the controller bounds it.
-        cpuacct: chain.from_nearest("cpu.stat"),
+        cpuacct: chain.nearest("cpu.stat"),
         cpu,
-        cpuset: chain.from_nearest("cpuset.cpus.effective"),
-        io: chain.from_nearest("io.stat"),
-        pids: chain.from_nearest("pids.current"),
-        pressure: chain.from_nearest("cpu.pressure"),
+        cpuset: chain.nearest("cpuset.cpus.effective"),
+        io: chain.nearest("io.stat"),
+        pids: chain.nearest("pids.current"),
+        pressure: chain.nearest("cpu.pressure"),
     })
 }
 

@@ -6,7 +6,7 @@
 //!
 //! What holds:
 //! 1. The figures are those of what bounds this process, not of the host: a cgroup of version 2,
-//!    else of version 1, else the machine ([`find`]); `scope` says which.
+//!    else of version 1, else the machine (`find.rs`); `scope` says which.
 //! 2. A rate is a difference between two samples. The first sample gives none, a counter that went
 //!    back gives none.
 //! 3. A file that cannot be read costs its attributes only, and is said once.
@@ -14,12 +14,13 @@
 //!    on a blocking thread (`/proc/PID/cmdline` of a thrashing process can hang), and offered with
 //!    `try_send`. A sample that is refused is dropped and counted: the next says more.
 //! 5. An error event that is refused, or not stored, is kept and offered again with the next
-//!    sample, under the same `trace_id`; at most [`MAX_KEPT`] of them.
+//!    sample, under the same `trace_id`; at most `MAX_KEPT` of them.
 //!
 //! At rest a sample reads some twenty small files.
 
 mod attributes;
 mod cpu;
+mod delivery;
 mod disk;
 mod files;
 mod find;
@@ -28,6 +29,8 @@ mod net;
 mod parse;
 mod processes;
 mod psi;
+#[cfg(test)]
+mod run_test;
 mod sample;
 mod tasks;
 #[cfg(test)]
@@ -39,20 +42,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use engine::config::Time;
 use engine::event::MAX_ID_BYTES;
-use engine::metrics::IntCounter;
-use engine::{BuildContext, Event, Outcome, Outlet, Problem, Problems, Receipt, Source, SourceConfig};
+use engine::{BuildContext, Outlet, Problem, Problems, Source, SourceConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use delivery::{Counts, Delivery};
 use disk::Space;
 use sample::{Sample, Sampler};
 
-/// Error events that wait to be offered again; the oldest give way.
-const MAX_KEPT: usize = 32;
-/// Batches that are not answered yet. When the sinks are so far behind, samples are dropped.
-const MAX_UNANSWERED: usize = 4;
 /// More would cost more than they tell.
 const MAX_WATCHED: usize = 16;
 
@@ -132,19 +131,8 @@ impl SourceConfig for CgroupMetrics {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let counter = |name: &str, help: &str| cx.metrics.counter(&cx.name, name, help);
-        let counts = Counts {
-            samples_dropped: counter("resource_samples_dropped_total", "Resource samples refused or not stored."),
-            errors_dropped: counter("resource_errors_dropped_total", "Error events given up for newer ones."),
-        };
-        Ok(Box::new(Metering { name: cx.name.clone(), config: self, counts }))
+        Ok(Box::new(Metering { name: cx.name.clone(), counts: Counts::new(cx), config: self }))
     }
-}
-
-#[derive(Clone)]
-struct Counts {
-    samples_dropped: IntCounter,
-    errors_dropped: IntCounter,
 }
 
 struct Metering {
@@ -192,76 +180,10 @@ impl Source for Metering {
                 }
             };
             tracing::debug!(component = self.name, errors = sample.errors.len(), "resources sampled");
-            delivery.offer(sample, &outlet).await;
+            delivery.settle().await;
+            delivery.offer(sample, &mut |events, last| outlet.try_send(events, last));
         }
-        delivery.finish(&outlet).await;
-    }
-}
-
-/// Sends samples, and sees to it that error events arrive.
-struct Delivery {
-    kept: Vec<Event>,
-    unanswered: Vec<Unanswered>,
-    counts: Counts,
-}
-
-struct Unanswered {
-    receipt: Receipt,
-    /// Of a batch of errors; a sample is not sent twice.
-    errors: Vec<Event>,
-}
-
-impl Delivery {
-    fn new(counts: Counts) -> Self {
-        Self { kept: Vec::new(), unanswered: Vec::new(), counts }
-    }
-
-    /// Offers a sample and what is kept from earlier ones. Does not wait.
-    async fn offer(&mut self, sample: Sample, outlet: &Outlet) {
-        self.settle().await;
-        self.keep(sample.errors);
-        self.send_errors(outlet, false);
-        let Some(metric) = sample.metric else { return };
-        let sent = (self.unanswered.len() < MAX_UNANSWERED).then(|| outlet.try_send(vec![metric], false));
-        match sent {
-            Some(Ok(receipt)) => self.unanswered.push(Unanswered { receipt, errors: Vec::new() }),
-            Some(Err(_)) | None => self.counts.samples_dropped.inc(),
-        }
-    }
-
-    /// Takes the answers that are there.
-    async fn settle(&mut self) {
-        for mut sent in std::mem::take(&mut self.unanswered) {
-            match tokio::time::timeout(Duration::ZERO, sent.receipt.outcome()).await {
-                Err(_not_yet) => self.unanswered.push(sent),
-                Ok(Outcome::Stored { .. }) => {}
-                Ok(Outcome::Failed(_)) if sent.errors.is_empty() => self.counts.samples_dropped.inc(),
-                Ok(Outcome::Failed(_)) => self.keep(sent.errors),
-            }
-        }
-    }
-
-    fn keep(&mut self, errors: Vec<Event>) {
-        self.kept.extend(errors);
-        let excess = self.kept.len().saturating_sub(MAX_KEPT);
-        self.kept.drain(..excess);
-        self.counts.errors_dropped.inc_by(excess as u64);
-    }
-
-    fn send_errors(&mut self, outlet: &Outlet, last: bool) {
-        if self.kept.is_empty() || self.unanswered.len() >= MAX_UNANSWERED {
-            return;
-        }
-        if let Ok(receipt) = outlet.try_send(self.kept.clone(), last) {
-            self.unanswered.push(Unanswered { receipt, errors: std::mem::take(&mut self.kept) });
-        }
-    }
-
-    /// What is kept gets one more chance, and sinks that try on.
-    async fn finish(mut self, outlet: &Outlet) {
-        self.settle().await;
-        self.unanswered.clear();
-        self.send_errors(outlet, true);
-        self.counts.errors_dropped.inc_by(self.kept.len() as u64);
+        delivery.settle().await;
+        delivery.finish(&mut |events, last| outlet.try_send(events, last));
     }
 }
