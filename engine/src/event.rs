@@ -269,6 +269,9 @@ impl Event {
     /// [`EventError`] names the field, or the line and column.
     pub fn from_json(text: &str) -> Result<Self, EventError> {
         if !text.trim_start().starts_with('{') {
+            // What is no JSON at all is said with its place; serde's own words for JSON of another
+            // type would repeat the value, which may be a secret.
+            let _: &RawValue = serde_json::from_str(text)?;
             return Err(EventError::field("event", "must be a JSON object"));
         }
         Fields::read(text)?.into_event()

@@ -19,6 +19,9 @@ mod read;
 mod retention;
 mod schema;
 mod space;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};

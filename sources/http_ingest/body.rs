@@ -18,8 +18,9 @@ use super::answer::Answer;
 /// Room is taken in steps of this many bytes where the size is not told beforehand.
 const STEP: usize = 64 * 1024;
 
-/// Largest zstd window taken, as a power of two: 4 MiB, the largest body that can come out of it.
-const ZSTD_WINDOW_LOG: u32 = 22;
+/// Largest zstd window taken, as a power of two: the 8 MiB that a client may count on (RFC 9659, and
+/// what a streaming encoder uses from level 17 on). No more of it is touched than a body fills.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A whole body, inflated, and the room it takes.
 pub(super) struct Text {
@@ -39,11 +40,14 @@ struct Room {
     budget: Admission,
     held: Vec<Credits>,
     bytes: usize,
+    /// The whole budget: what a step must not go beyond, or the largest body never fits.
+    most: usize,
 }
 
 impl Room {
-    fn new(budget: &Admission) -> Self {
-        Self { budget: budget.clone(), held: Vec::new(), bytes: 0 }
+    fn new(budget: &Admission, config: &HttpIngest) -> Self {
+        let most = usize::try_from(config.max_inflated.0).unwrap_or(usize::MAX);
+        Self { budget: budget.clone(), held: Vec::new(), bytes: 0, most }
     }
 
     /// Makes sure that `bytes` in all are held.
@@ -51,7 +55,7 @@ impl Room {
         if bytes <= self.bytes {
             return Ok(());
         }
-        let more = (bytes - self.bytes).max(STEP.min(bytes));
+        let more = (bytes - self.bytes).max(STEP.min(self.most.saturating_sub(self.bytes)));
         let Some(credits) = self.budget.try_acquire(0, more) else {
             let message = "too many request bodies at once; send it again later";
             return Err(Answer::later(StatusCode::TOO_MANY_REQUESTS, message, Duration::from_secs(1)));
@@ -126,7 +130,7 @@ async fn read_wire(
         let message = format!("the body is larger than {most} bytes; send fewer events at once, or compress it");
         Answer::error(StatusCode::PAYLOAD_TOO_LARGE, &message)
     };
-    let mut room = Room::new(reading);
+    let mut room = Room::new(reading, config);
     let start = match told {
         Some(length) if length > most => Err(too_large()),
         Some(length) => room.grow_to(length),

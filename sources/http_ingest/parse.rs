@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn more_events_than_the_limit_are_refused_whole() {
-        let four = format!("[{}]", vec![r#"{"kind":"log"}"#; 4].join(","));
+        let four = format!("[{}]", [r#"{"kind":"log"}"#; 4].join(","));
         assert_eq!(events(four.as_bytes(), Format::Json, 3).unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
         let four = "{\"kind\":\"log\"}\n".repeat(4);
         assert_eq!(events(four.as_bytes(), Format::Ndjson, 3).unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
