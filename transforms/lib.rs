@@ -1,1 +1,35 @@
-//! x
+//! The built-in transforms: what cleans an event between its source and the sinks.
+//!
+//! | `type` | what it does |
+//! |---|---|
+//! | [`dedupe`] | drops an event that is safe already |
+//! | [`redact`] | replaces secrets and personal data by a marker |
+//! | [`truncate`] | cuts long texts, and keeps their length and hash |
+//!
+//! **Order.** The graph decides it, through `inputs`: dedupe, then redact, then truncate. Redaction
+//! must see the whole text: a secret that truncation has cut in half no longer looks like one, and
+//! the half is enough to harm. Dedupe comes first because it is the cheapest.
+//!
+//! A transform runs inside the call of the source, on one batch at a time: no I/O, no waiting, and no
+//! memory that grows with what a client sends.
+
+pub mod dedupe;
+pub mod redact;
+pub mod truncate;
+
+pub use dedupe::Dedupe;
+pub use redact::Redact;
+pub use truncate::Truncate;
+
+/// `, did you mean "x"?` where one of the known names is close to the unknown one, else nothing.
+fn did_you_mean<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3))
+        .map(|(_, name)| format!(", did you mean {name:?}?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod testing;
