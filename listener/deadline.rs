@@ -21,11 +21,22 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: applicat
 
 /// Whether the connection's request is being served. Shared by the stream and the service.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Phase(Arc<AtomicBool>);
+pub(crate) struct Phase(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    serving: AtomicBool,
+    /// One began since the stream last asked. A request that came whole is served between two
+    /// reads, so the stream would otherwise never see `serving`.
+    begun: AtomicBool,
+}
 
 impl Phase {
     pub(crate) fn serving(&self, yes: bool) {
-        self.0.store(yes, Ordering::Relaxed);
+        self.0.serving.store(yes, Ordering::Relaxed);
+        if yes {
+            self.0.begun.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -72,9 +83,10 @@ impl TimedStream {
 impl AsyncRead for TimedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.phase.0.load(Ordering::Relaxed) {
+        let begun = this.phase.0.begun.swap(false, Ordering::Relaxed);
+        if this.phase.0.serving.load(Ordering::Relaxed) {
             this.waiting = Waiting::No;
-        } else if this.waiting == Waiting::No {
+        } else if begun || this.waiting == Waiting::No {
             this.wait_for(Waiting::Idle, this.limits.idle);
         }
         let before = buf.filled().len();
@@ -127,5 +139,46 @@ impl AsyncWrite for TimedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::Listener;
+
+    #[tokio::test]
+    async fn a_connection_that_asks_again_and_again_is_kept_beyond_the_head_s_time() {
+        let header = Duration::from_millis(200);
+        let long = Duration::from_secs(60);
+        let limits = Limits { header, idle: long, write: long, connections: 1 };
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "well" }));
+        let serving = tokio::spawn(listener.serve(router, stop.clone()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut answer = [0; 1024];
+        let end = Instant::now() + 4 * header;
+        while Instant::now() < end {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let length = client.read(&mut answer).await.unwrap();
+            assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));
+            tokio::time::sleep(header / 10).await;
+        }
+        // A pause between two requests has the longer, idle time.
+        tokio::time::sleep(2 * header).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        assert!(client.read(&mut answer).await.unwrap() > 0);
+        drop(client);
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

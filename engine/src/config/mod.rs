@@ -16,7 +16,7 @@ mod interpolate;
 mod layers;
 mod schema;
 mod typed;
-mod values;
+pub mod values;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
