@@ -34,7 +34,6 @@ impl ConfigErrors {
 
     /// In the order in which a reader meets them, each once.
     pub(super) fn sorted(mut errors: Vec<ConfigError>) -> Self {
-        // A syntax error also has a column; but those stand alone, in the order of the file.
         let line = |error: &ConfigError| error.origin.rsplit_once(':').and_then(|(_, line)| line.parse::<u32>().ok());
         errors.sort_by_key(|error| line(error).unwrap_or(u32::MAX));
         let mut once = Vec::new();

@@ -66,7 +66,8 @@ pub(super) fn parse(found: &Found) -> Result<Parsed, ConfigErrors> {
         let errors = errors.into_iter().map(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let (line, column) = (line_of(&found.text, at), column_of(&found.text, at));
-            let mut message = format!("not valid TOML: {}", error.message().trim().replace('\n', ", "));
+            let mut message =
+                format!("not valid TOML at column {column}: {}", error.message().trim().replace('\n', ", "));
             if message.ends_with("duplicate key") {
                 let key = error.span().and_then(|span| found.text.get(span)).unwrap_or("");
                 message = format!("{message} {key}; keep one");
@@ -76,7 +77,7 @@ pub(super) fn parse(found: &Found) -> Result<Parsed, ConfigErrors> {
             {
                 message.push_str("; text must stand in quotes");
             }
-            super::ConfigError { origin: format!("{}:{line}:{column}", found.name), key: String::new(), message }
+            super::ConfigError { origin: format!("{}:{line}", found.name), key: String::new(), message }
         });
         return Err(ConfigErrors(errors.collect()));
     }
