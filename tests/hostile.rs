@@ -184,7 +184,8 @@ fn unusual_but_legal() -> Vec<Case> {
         // A stream at this level announces a window of 8 MiB, however short it is.
         case(
             "zstd at level 19",
-            Request::events(zstd::encode_all(&br#"{"kind":"log"}"#[..], 19).unwrap()).header("content-encoding", "zstd"),
+            Request::events(zstd::encode_all(&br#"{"kind":"log"}"#[..], 19).unwrap())
+                .header("content-encoding", "zstd"),
             200,
         ),
     ]
