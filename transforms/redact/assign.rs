@@ -22,13 +22,13 @@ pub(super) enum Style {
     Bare,
     /// Bare after `=` or `:`, where it may also be code.
     Loose,
-    /// After the word "is".
+    /// After the word "is", or the next in a list: the weakest of ties.
     Prose,
 }
 
 /// The longest name, and the longest stretch of an unquoted value that is looked at.
 const MAX_NAME: usize = 96;
-const MAX_BARE: usize = 1024;
+const MAX_BARE: usize = 512;
 const MAX_QUOTED: usize = 8192;
 
 fn is_name(b: u8) -> bool {
@@ -75,11 +75,11 @@ pub(super) fn value_of(text: &[u8], name: (usize, usize), words: bool) -> Option
         (b"=", Style::Loose),
         (b":", Style::Loose),
         (b">", Style::Bare),
-        (b",", Style::Quoted),
+        (b",", Style::Prose),
         (b"is ", Style::Prose),
     ];
     let flag = text[..name.0].ends_with(b"--") || text[..name.0].ends_with(b" -");
-    let (mut style, needs_quote) = match signs.iter().find(|(sign, _)| rest.starts_with(sign)) {
+    let (mut style, in_list) = match signs.iter().find(|(sign, _)| rest.starts_with(sign)) {
         // `a, b` is a list unless both are in quotes.
         Some((b",", _)) if !name_is_quoted => return None,
         Some((b"is ", _)) if !spaced => return None,
@@ -98,10 +98,10 @@ pub(super) fn value_of(text: &[u8], name: (usize, usize), words: bool) -> Option
     let over_lines = skip(text, after_spaces, 40, |b| b.is_ascii_whitespace());
     let quote_at = skip(text, over_lines, 4, |b| matches!(b, b'\\' | b'('));
     if let Some(quote @ (b'"' | b'\'' | b'`')) = text.get(quote_at).copied() {
-        return quoted(text, quote_at, quote);
+        let value = quoted(text, quote_at, quote)?;
+        return Some(if in_list { Value { style: Style::Prose, ..value } } else { value });
     }
-    // nuget: `key="Password" value="…"`; and the same in other XML.
-    if needs_quote {
+    if in_list {
         return None;
     }
     let (start, scheme) = skip_scheme(text, after_spaces);

@@ -110,7 +110,16 @@ fn is_code(value: &[u8]) -> bool {
 }
 
 fn is_path(value: &[u8]) -> bool {
-    [&b"/"[..], b"./", b"../", b"~/", b"http://", b"https://", b"file:"].iter().any(|start| value.starts_with(start))
+    // Base64 may begin with a slash too.
+    if let Some(rest) = value.strip_prefix(b"/") {
+        return rest.iter().filter(|b| **b == b'/').count() > 2 || !looks_random(rest) || entropy(rest) < 4.2;
+    }
+    [&b"./"[..], b"../", b"~/", b"http://", b"https://", b"file:"].iter().any(|start| value.starts_with(start))
+}
+
+/// Of both cases in no order, as no name in code is.
+pub(super) fn is_mixed(value: &[u8]) -> bool {
+    value.windows(2).filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()).count() >= 3
 }
 
 /// Long, with digits among the letters, and no order to be seen. Not a UUID: those are ids.

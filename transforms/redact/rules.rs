@@ -106,7 +106,7 @@ pub(super) const TOKENS: &[Token] = &[
     noisy("heroku-key", &["HRKU-{w:40..}"]),
     noisy("cloudflare-key", &["v1.0-{x:24}-{x:100..}"]),
     noisy("databricks-token", &["dapi{x:32}"]),
-    noisy("planetscale-token", &["pscale_tkn_{q:24..}", "pscale_oauth_{q:24..}", "pscale_pw_{q:24..}"]),
+    sure("planetscale-token", &["pscale_tkn_{q:24..}", "pscale_oauth_{q:24..}", "pscale_pw_{q:24..}"]),
     noisy("supabase-key", &["sbp_{x:40..}", "sb_secret_{w:20..}"]),
     noisy("neon-key", &["napi_{l:40..}"]),
     noisy("clickhouse-key", &["4b1d{a:38}"]),
@@ -142,10 +142,10 @@ pub(super) const TOKENS: &[Token] = &[
     noisy("sourcegraph-token", &["sgp_{x:40}", "sgp_{x:16}_{x:40}", "sgp_local_{x:40}"]),
     noisy("openshift-token", &["sha256~{w:40..}"]),
     noisy("prefect-token", &["pnu_{a:36}"]),
-    noisy("settlemint-token", &["sm_aat_{a:16}", "sm_pat_{a:16}", "sm_sat_{a:16}"]),
+    sure("settlemint-token", &["sm_aat_{a:16}", "sm_pat_{a:16}", "sm_sat_{a:16}"]),
     // Where people talk.
     sure("telegram-bot-token", &["{d:5..16}:AA{w:30..40}"]),
-    noisy("slack-token", &[
+    sure("slack-token", &[
         "xoxb-{w:10..}", "xoxa-{w:10..}", "xoxp-{w:10..}", "xoxr-{w:10..}", "xoxs-{w:10..}", "xoxo-{w:10..}",
         "xoxe-{w:10..}", "xoxc-{w:10..}", "xoxd-{s:10..}", "xapp-{w:10..}",
     ]),
@@ -162,7 +162,7 @@ pub(super) const TOKENS: &[Token] = &[
     sure("brevo-key", &["xkeysib-{w:40..}", "xsmtpsib-{w:40..}"]),
     noisy("resend-key", &["re_{w:24..}"]),
     // Money.
-    noisy("stripe-key", &[
+    sure("stripe-key", &[
         "sk_live_{a:10..}", "sk_test_{a:10..}", "sk_prod_{a:10..}", "rk_live_{a:10..}", "rk_test_{a:10..}",
         "rk_prod_{a:10..}", "whsec_{b:20..}",
     ]),

@@ -420,12 +420,12 @@ fn ends_colour(before: &[u8]) -> bool {
     codes[..codes.len() - digits].ends_with(b"\x1b[")
 }
 
-/// With a digit, and without the repetitions of a placeholder.
+/// With a digit or wild capitals, and without the repetitions of a placeholder.
 fn is_noise(text: &[u8], start: usize, end: usize) -> bool {
     let token = &text[start..end.min(start + 256)];
     let body = token.iter().rposition(|b| matches!(b, b'_' | b'-' | b'.')).map_or(token, |at| &token[at + 1..]);
     let body = if body.len() < 16 { token } else { body };
-    has_digit(body) && entropy(body) > 2.8
+    (has_digit(body) || named::is_mixed(body)) && entropy(body) > 2.8
 }
 
 fn vendor_value(text: &[u8], at: usize, shape: &Shape, client: bool) -> Option<(usize, usize)> {
@@ -438,27 +438,27 @@ fn vendor_value(text: &[u8], at: usize, shape: &Shape, client: bool) -> Option<(
         return None;
     }
     let end = shape.match_at(text, value.start)?;
-    has_digit(&text[value.start..end]).then_some((value.start, end))
+    let value_text = &text[value.start..end];
+    (has_digit(value_text) || named::is_mixed(value_text)).then_some((value.start, end))
 }
 
-/// Keeps a finding off the markers that stand already.
+/// Keeps a finding off the markers that stand already. `markers` are in order.
 fn clip(finding: &mut Finding, markers: &[(usize, usize)], text: &[u8]) {
-    let mut clear = finding.end - finding.start;
-    for (start, end) in markers {
-        if finding.start >= *start && finding.start < *end {
-            finding.start = (*end).min(finding.end);
-        }
-        if finding.end > *start && finding.end <= *end {
-            finding.end = (*start).max(finding.start);
-        }
-        if finding.start <= *start && *end <= finding.end {
-            clear = clear.saturating_sub(end - start);
+    let first = markers.partition_point(|(_, end)| *end <= finding.start);
+    let mut covered = 0;
+    let last = finding.end;
+    for (start, end) in markers[first..].iter().take_while(|(start, _)| *start < last) {
+        if finding.start >= *start {
+            finding.start = (*end).min(last);
+        } else if last <= *end {
+            finding.end = *start;
+        } else {
+            covered += end - start;
         }
     }
-    let length = finding.end - finding.start;
-    let swallows = markers.iter().any(|(start, end)| finding.start <= *start && *end <= finding.end && length > 0);
-    let nothing_new = swallows && clear < 4;
-    if nothing_new || !text[finding.start..finding.end].iter().any(|b| b.is_ascii_alphanumeric() || *b >= 0x80) {
+    let rest = finding.end - finding.start - covered;
+    let says_nothing = !text[finding.start..finding.end].iter().any(|b| b.is_ascii_alphanumeric() || *b >= 0x80);
+    if says_nothing || (covered > 0 && rest < 4) {
         finding.end = finding.start;
     }
 }

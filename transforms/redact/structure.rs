@@ -89,7 +89,7 @@ fn jwt(text: &[u8], at: usize, _: usize, found: &mut Vec<Range>) {
 /// `scheme://user:password@host`, and `scheme://token@host` where the name is long and random.
 fn url_password(text: &[u8], _: usize, end: usize, found: &mut Vec<Range>) {
     let stops = |b: &u8| b.is_ascii_whitespace() || b"\"'`<>\\{}|^".contains(b);
-    let whole = text[end..].iter().take(1024).take_while(|b| !stops(b)).count();
+    let whole = text[end..].iter().take(512).take_while(|b| !stops(b)).count();
     let whole = &text[end..end + whole];
     // A password with a slash in it is wrong but common; so an `@` counts as far as a host may follow it.
     let authority = whole.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(whole.len());

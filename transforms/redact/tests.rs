@@ -1,6 +1,6 @@
 //! The plugin as a whole: events in, events out.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use engine::json::Json;
 use engine::{BuildContext, Event, TransformConfig};
@@ -243,6 +243,45 @@ fn hostile_texts_cost_linear_time() {
         println!("{unit:?}: {took:?}");
         assert!(took.as_secs() < 20, "{unit:?} took {took:?}");
     }
+}
+
+/// `cargo test --release -p openclaw-trace-transforms speed -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a promise; needs a release build"]
+fn speed_and_memory() {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let before = resident();
+    let transform = Redact::default().build(&context()).unwrap();
+    println!("built: {} KiB more resident", resident() - before);
+    let source = include_str!("scan.rs");
+    let key = secret("anthropic-key");
+    let events: Vec<Event> = (0..20_000)
+        .map(|i| {
+            let mut event = event();
+            let at = source.floor_char_boundary((i * 131) % (source.len() - 1100));
+            let end = source.floor_char_boundary(at + 1000);
+            let note = if i % 10 == 0 { key.as_str() } else { "nothing" };
+            let value = serde_json::json!({"role": "user", "content": &source[at..end], "note": note, "n": i});
+            event.input = Some(Json::from_value(&value).unwrap());
+            event.session_id = Some(format!("agent:main:telegram:{i}"));
+            event
+        })
+        .collect();
+    let bytes: usize = events.iter().map(Event::size_bytes).sum();
+    let before = resident();
+    let mut took = std::time::Duration::ZERO;
+    for chunk in events.chunks(100) {
+        let (mut batch, _receipt) = batch(chunk.to_vec());
+        let start = std::time::Instant::now();
+        transform.apply(&mut batch);
+        took += start.elapsed();
+    }
+    let rate = bytes as f64 / took.as_secs_f64() / 1e6;
+    println!("{bytes} bytes in {took:?}: {rate:.0} MB/s; {} KiB more resident", resident() - before);
 }
 
 fn surroundings() -> impl Strategy<Value = String> {
