@@ -142,18 +142,18 @@ fn coded(redactor: &Redactor, rng: &mut StdRng, table: &mut Table) {
         let text =
             ["DATABASE_URL=URL", "connecting to URL failed", "{\"url\":\"URL\"}", "url: 'URL'"].choose(rng).unwrap();
         let url = format!("{scheme}://app:{password}@db.internal:5432/main");
-        table.plant(redactor, "url-password", &password, &text.replace("URL", &url));
+        table.plant(redactor, "url_password", &password, &text.replace("URL", &url));
 
         let name = ["DB_PASSWORD", "password", "client_secret", "AWS_SECRET_ACCESS_KEY", "authToken", "apiKey"];
         let secret = random(rng, BASE64, 40);
         let text = NAMED.choose(rng).unwrap();
         if !text.starts_with('|') && !text.starts_with('%') {
             let text = text.replace("KEY", name.choose(rng).unwrap()).replace("VALUE", &secret);
-            table.plant(redactor, "named-secret", &secret, &text);
+            table.plant(redactor, "named_secret", &secret, &text);
         }
         let text =
             ["password: VALUE", "PASSWORD=VALUE", "{\"password\":\"VALUE\"}", "mysql --password VALUE", "pwd='VALUE'"];
-        table.plant(redactor, "named-secret", &password, &text.choose(rng).unwrap().replace("VALUE", &password));
+        table.plant(redactor, "named_secret", &password, &text.choose(rng).unwrap().replace("VALUE", &password));
 
         let part = |rng: &mut StdRng, length| random(rng, ALNUM, length);
         let jwt = format!("eyJ{}.eyJ{}.{}", part(rng, 33), part(rng, 80), part(rng, 43));
@@ -162,23 +162,23 @@ fn coded(redactor: &Redactor, rng: &mut StdRng, table: &mut Table) {
         let bearer = part(rng, 32);
         let text =
             ["Authorization: Bearer VALUE", "-H 'Authorization: Bearer VALUE'", "\"authorization\":\"Bearer VALUE\""];
-        table.plant(redactor, "bearer-token", &bearer, &text.choose(rng).unwrap().replace("VALUE", &bearer));
+        table.plant(redactor, "bearer_token", &bearer, &text.choose(rng).unwrap().replace("VALUE", &bearer));
 
         let user = format!("curl -s -u 'admin:{password}' https://host/x");
-        table.plant(redactor, "curl-user", &password, &user);
+        table.plant(redactor, "curl_user", &password, &user);
 
         let body: String = (0..8).map(|_| random(rng, BASE64, 64) + "\n").collect();
         let kind = ["RSA ", "EC ", "", "OPENSSH ", "ENCRYPTED "].choose(rng).unwrap();
         let pem = format!("-----BEGIN {kind}PRIVATE {0}-----\n{body}-----END {kind}PRIVATE {0}-----", "KEY");
         let pem = if rng.random() { pem } else { pem.replace('\n', "\\n") };
-        table.plant(redactor, "private-key", body.lines().nth(3).unwrap(), &format!("{{\"k\": \"{pem}\"}}"));
+        table.plant(redactor, "private_key", body.lines().nth(3).unwrap(), &format!("{{\"k\": \"{pem}\"}}"));
 
         let discord = format!("M{}.{}.{}", random(rng, ALNUM, 23), random(rng, ALNUM, 6), random(rng, ALNUM, 38));
-        table.plant(redactor, "discord-bot-token", &discord, &ALONE.choose(rng).unwrap().replace("VALUE", &discord));
+        table.plant(redactor, "discord_bot_token", &discord, &ALONE.choose(rng).unwrap().replace("VALUE", &discord));
 
         let data = random(rng, ALNUM, 24);
         let yaml = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: app\ndata:\n  conf: {data}\n  b: eA==\n");
-        table.plant(redactor, "kubernetes-secret", &data, &yaml);
+        table.plant(redactor, "kubernetes_secret", &data, &yaml);
 
         personal(redactor, rng, table);
     }

@@ -31,9 +31,9 @@ impl Custom {
         let mut problems = Vec::new();
         let name = &rule.name;
         let fits = (1..=40).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !fits {
-            problems.push(Problem::new(format!("{key}.name"), format!("{name:?} must be 1 to 40 of a-z, 0-9 and '-'")));
+            problems.push(Problem::new(format!("{key}.name"), format!("{name:?} must be 1 to 40 of a-z, 0-9 and '_'")));
         }
         if taken.contains(&name.as_str()) {
             problems.push(Problem::new(

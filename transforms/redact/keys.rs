@@ -1,6 +1,6 @@
 //! What a name says of its value: `db_password` holds a secret, `max_tokens` does not.
 //!
-//! Names are taken apart into words (`apiKey`, `API_KEY`, `x-api-key` are the same two words), so that
+//! Names are taken apart into words (`apiKey`, `API_KEY`, `x_api_key` are the same two words), so that
 //! `monkey`, `author` and `keyboard` are never mistaken for what they contain.
 
 /// How sure a name makes us.
@@ -247,7 +247,7 @@ mod tests {
             "DB_PASSWORD",
             "apiKey",
             "API_KEY",
-            "x-api-key",
+            "x_api_key",
             "apikey",
             "client_secret",
             "clientSecret",

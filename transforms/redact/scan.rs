@@ -133,8 +133,8 @@ impl Scanner {
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&patterns.literals)?;
-        let personal = ["email", "card", "iban", "phone", "ip", "discord-bot-token"].map(id);
-        let (named, bulk) = (id("named-secret"), id("bulk"));
+        let personal = ["email", "card", "iban", "phone", "ip", "discord_bot_token"].map(id);
+        let (named, bulk) = (id("named_secret"), id("bulk"));
         let mut on: Vec<bool> = names.iter().map(|name| is_on(name)).collect();
         on[bulk] = true;
         let first_custom = names.len();

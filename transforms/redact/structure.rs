@@ -15,13 +15,13 @@ pub(super) type Finder = fn(&[u8], usize, usize, &mut Vec<Range>);
 
 /// Rule, triggers (small letters), finder.
 pub(super) const FINDERS: [(&str, &[&str], Finder); 7] = [
-    ("private-key", &["-----begin ", "private-lines:"], private_key),
+    ("private_key", &["-----begin ", "private-lines:"], private_key),
     ("jwt", &["eyj"], jwt),
-    ("url-password", &["://"], url_password),
-    ("bearer-token", &["bearer "], bearer),
-    ("basic-auth", &["basic "], basic),
-    ("curl-user", &[" -u ", " -u", "--user ", "--user=", "--proxy-user "], curl_user),
-    ("kubernetes-secret", &["kind: secret", "kind: \"secret\""], kubernetes_secret),
+    ("url_password", &["://"], url_password),
+    ("bearer_token", &["bearer "], bearer),
+    ("basic_auth", &["basic "], basic),
+    ("curl_user", &[" -u ", " -u", "--user ", "--user=", "--proxy-user "], curl_user),
+    ("kubernetes_secret", &["kind: secret", "kind: \"secret\""], kubernetes_secret),
 ];
 
 /// A PEM block with all that follows until its end or, where it was cut, as far as the key reaches.

@@ -45,7 +45,7 @@ fn secret(rule: &str) -> String {
 
 #[test]
 fn every_string_of_an_event_is_covered() {
-    let key = secret("anthropic-key");
+    let key = secret("anthropic_key");
     let mut event = event();
     event.name = Some(key.clone());
     event.error = Some(format!("invalid key {key}"));
@@ -61,7 +61,7 @@ fn every_string_of_an_event_is_covered() {
     let json = clean.to_json();
     assert!(!json.contains(&key[8..]), "{json}");
     assert!(Event::from_json(&json).is_ok());
-    let line = "openclaw_trace_redact_replacements_total{component=\"test\",rule=\"anthropic-key\"}";
+    let line = "openclaw_trace_redact_replacements_total{component=\"test\",rule=\"anthropic_key\"}";
     assert_eq!(metric(&cx, line), 12);
 }
 
@@ -72,9 +72,9 @@ fn a_string_under_a_telling_key_goes_as_a_whole_and_counts_stay() {
         "usage": {"input_tokens": "17", "max_tokens": 5, "token_count": "9"}, "token": " the", "phone": "5551234567",
         "type": {"password": {"type": "string", "description": "its length"}},
     }));
-    assert_eq!(clean["password"], "[redacted:named-secret]");
-    assert_eq!(clean["Authorization"], "[redacted:named-secret]");
-    assert_eq!(clean["nested"]["client_secret"][1], "[redacted:named-secret]");
+    assert_eq!(clean["password"], "[redacted:named_secret]");
+    assert_eq!(clean["Authorization"], "[redacted:named_secret]");
+    assert_eq!(clean["nested"]["client_secret"][1], "[redacted:named_secret]");
     assert_eq!(clean["usage"], serde_json::json!({"input_tokens": "17", "max_tokens": 5, "token_count": "9"}));
     assert_eq!(clean["token"], " the");
     assert_eq!(clean["phone"], "[redacted:phone]");
@@ -83,7 +83,7 @@ fn a_string_under_a_telling_key_goes_as_a_whole_and_counts_stay() {
 
 #[test]
 fn a_secret_inside_json_inside_a_string_is_found_at_every_level() {
-    let key = secret("github-token");
+    let key = secret("github_token");
     let mut value = serde_json::json!({"note": key, "password": "hunter2 \"quoted\" rest"});
     for _ in 0..3 {
         value = serde_json::json!({"body": value.to_string()});
@@ -94,16 +94,16 @@ fn a_secret_inside_json_inside_a_string_is_found_at_every_level() {
 
 #[test]
 fn a_secret_cut_by_escapes_is_found() {
-    let key = secret("anthropic-key");
+    let key = secret("anthropic_key");
     let escaped = format!("\\u0073{}", &key[1..]);
-    assert_eq!(text(&format!("a {escaped} b")), "a [redacted:anthropic-key] b");
+    assert_eq!(text(&format!("a {escaped} b")), "a [redacted:anthropic_key] b");
     let percent: String = key.bytes().map(|b| format!("%{b:02X}")).collect();
-    assert_eq!(text(&format!("x=1&y={percent}&z=2")), "x=1&y=[redacted:anthropic-key]&z=2");
-    let slashes = secret("slack-webhook").replace('/', "\\/");
-    assert_eq!(text(&format!("post to {slashes} now")), "post to [redacted:slack-webhook] now");
-    assert_eq!(text(&format!("line\\n{key}\\nline")), "line\\n[redacted:anthropic-key]\\nline");
-    assert_eq!(text(&format!("token%3D{key}")), "token%3D[redacted:anthropic-key]");
-    assert_eq!(text(&format!("\x1b[32m{key}\x1b[0m")), "\x1b[32m[redacted:anthropic-key]\x1b[0m");
+    assert_eq!(text(&format!("x=1&y={percent}&z=2")), "x=1&y=[redacted:anthropic_key]&z=2");
+    let slashes = secret("slack_webhook").replace('/', "\\/");
+    assert_eq!(text(&format!("post to {slashes} now")), "post to [redacted:slack_webhook] now");
+    assert_eq!(text(&format!("line\\n{key}\\nline")), "line\\n[redacted:anthropic_key]\\nline");
+    assert_eq!(text(&format!("token%3D{key}")), "token%3D[redacted:anthropic_key]");
+    assert_eq!(text(&format!("\x1b[32m{key}\x1b[0m")), "\x1b[32m[redacted:anthropic_key]\x1b[0m");
 }
 
 #[test]
@@ -111,16 +111,16 @@ fn structures_are_found() {
     let begin = format!("-----BEGIN RSA {} KEY-----", "PRIVATE");
     let end = format!("-----END RSA {} KEY-----", "PRIVATE");
     let body = "MIIEow\nIBAAKC\n".repeat(20);
-    assert_eq!(text(&format!("k: {begin}\n{body}{end}\nnext")), "k: [redacted:private-key]\nnext");
+    assert_eq!(text(&format!("k: {begin}\n{body}{end}\nnext")), "k: [redacted:private_key]\nnext");
     let escaped = format!("{begin}\n{body}{end}\n").replace('\n', "\\n");
-    assert_eq!(text(&format!("{{\"k\":\"{escaped}\"}}")), "{\"k\":\"[redacted:private-key]\\n\"}");
-    assert_eq!(text(&format!("cut {begin}\n{body}")), "cut [redacted:private-key]\n");
-    assert_eq!(text("postgres://bob:p4ssw0rd@db:5432/app"), "postgres://bob:[redacted:url-password]@db:5432/app");
-    assert_eq!(text("curl -u bob:p4ssw0rd https://x"), "curl -u bob:[redacted:curl-user] https://x");
-    assert_eq!(text("Authorization: Basic dXNlcjpwYXNz"), "Authorization: Basic [redacted:basic-auth]");
-    assert_eq!(text("Cookie: sid=abc123; theme=dark\nAccept: */*"), "Cookie: [redacted:named-secret]\nAccept: */*");
-    assert_eq!(text("login with --password hunter2 please"), "login with --password [redacted:named-secret] please");
-    assert_eq!(text("my password is hunter2."), "my password is [redacted:named-secret].");
+    assert_eq!(text(&format!("{{\"k\":\"{escaped}\"}}")), "{\"k\":\"[redacted:private_key]\\n\"}");
+    assert_eq!(text(&format!("cut {begin}\n{body}")), "cut [redacted:private_key]\n");
+    assert_eq!(text("postgres://bob:p4ssw0rd@db:5432/app"), "postgres://bob:[redacted:url_password]@db:5432/app");
+    assert_eq!(text("curl -u bob:p4ssw0rd https://x"), "curl -u bob:[redacted:curl_user] https://x");
+    assert_eq!(text("Authorization: Basic dXNlcjpwYXNz"), "Authorization: Basic [redacted:basic_auth]");
+    assert_eq!(text("Cookie: sid=abc123; theme=dark\nAccept: */*"), "Cookie: [redacted:named_secret]\nAccept: */*");
+    assert_eq!(text("login with --password hunter2 please"), "login with --password [redacted:named_secret] please");
+    assert_eq!(text("my password is hunter2."), "my password is [redacted:named_secret].");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_wrong_configuration_is_told_by_key_and_place() {
 
 #[test]
 fn a_forged_marker_hides_no_secret() {
-    let key: String = secret("anthropic-key").to_ascii_lowercase();
+    let key: String = secret("anthropic_key").to_ascii_lowercase();
     assert!(!text(&format!("[redacted:{key}]")).contains(&key[8..]));
     assert_eq!(text("[redacted:email]"), "[redacted:email]");
 }
@@ -258,7 +258,7 @@ fn speed_and_memory() {
     let transform = Redact::default().build(&context()).unwrap();
     println!("built: {} KiB more resident", resident() - before);
     let source = include_str!("scan.rs");
-    let key = secret("anthropic-key");
+    let key = secret("anthropic_key");
     let events: Vec<Event> = (0..20_000)
         .map(|i| {
             let mut event = event();
