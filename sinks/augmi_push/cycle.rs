@@ -25,7 +25,7 @@ use super::answer::{Rejected, Verdict, judge};
 use super::breaker::Breaker;
 use super::client::{Request, Transport};
 use super::meters::Meters;
-use super::state::{State, left, moment, now_millis};
+use super::state::{State, now_millis};
 use super::stop::Stop;
 use super::wire::{Packed, Packer, Parcel};
 
@@ -350,57 +350,5 @@ impl Pusher {
         self.meters.quarantined.inc();
         warn!(%trace_id, "event is quarantined: the receiver does not take it; the reason is kept beside it");
         Ok(())
-    }
-
-    /// Takes up what an earlier process left.
-    pub(super) async fn resume(&mut self) -> Result<(), OutboxError> {
-        let state = State::load(&*self.outbox).await?;
-        self.cursor = state.cursor;
-        self.last_success = state.last_success;
-        self.unfinished = state.unfinished;
-        self.meters.last_success.set(state.last_success.unwrap_or(0) / 1000);
-        // Another receiver starts with a clean sheet.
-        if state.endpoint == self.settings.endpoint_text() {
-            let (now, wall) = (Instant::now(), now_millis());
-            self.breaker.resume(state.failures, state.open_until.map(|until| left(until, wall)), now);
-            self.not_before = state
-                .not_before
-                .map(|until| now + left(until, wall).min(super::retry_after::MAX))
-                .filter(|at| *at > now);
-        }
-        self.saved = state;
-        Ok(())
-    }
-
-    /// Keeps what the next process should know. A failure is told and forgotten: only requests
-    /// are saved by it.
-    pub(super) async fn save(&mut self) {
-        let (now, wall) = (Instant::now(), now_millis());
-        let until = |left: Option<Duration>| left.map(|left| moment(wall, left));
-        let mut state = State {
-            endpoint: self.settings.endpoint_text(),
-            cursor: self.cursor,
-            last_success: self.last_success,
-            unfinished: self.unfinished,
-            failures: self.breaker.failures(),
-            // Whoever restarts us with a new token should not wait for the old one's cooldown.
-            open_until: if self.denied { None } else { until(self.breaker.open_for(now)) },
-            not_before: until(self.not_before.map(|at| at.saturating_duration_since(now))),
-        };
-        // Translated to the wall clock and back, the same moment may differ by a little.
-        let close = |a: Option<i64>, b: Option<i64>| matches!((a, b), (Some(a), Some(b)) if a.abs_diff(b) < 1000);
-        if close(state.open_until, self.saved.open_until) {
-            state.open_until = self.saved.open_until;
-        }
-        if close(state.not_before, self.saved.not_before) {
-            state.not_before = self.saved.not_before;
-        }
-        if state == self.saved {
-            return;
-        }
-        match state.save(&*self.outbox).await {
-            Ok(()) => self.saved = state,
-            Err(error) => warn!(%error, "state of the push could not be kept"),
-        }
     }
 }

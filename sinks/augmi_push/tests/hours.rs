@@ -56,21 +56,24 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_six_hours_loses_nothing_and_costs_few_requests() {
-    let outbox = Memory::with(&events(40));
+    // More than a batch waits; that must not bring requests forward.
+    let outbox = Memory::with(&events(600));
     let (calls, shutdown, task) = start(&outbox, |at| if at < 6 * HOUR { Err("no route".into()) } else { status(200) });
     for _ in 0..6 * 60 {
         sleep(MINUTE).await;
-        // More than a batch waits soon; that must not bring requests forward.
         outbox.add(&events(3));
     }
-    let during = calls.lock().unwrap().len();
+    let made = calls.lock().unwrap().clone();
+    let during = made.len();
     // Three failed cycles of five tries open the breaker; then one probe per cooldown, which ends
     // on a tick of the interval.
     assert!(during <= 3 * 5 + 6 * 4, "{during} requests");
     assert!(during >= 3 * 5 + 6 * 3 - 3, "{during} requests");
-    assert!(calls.lock().unwrap().windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(2)));
+    let third_cycle = made[10].0 - made[0].0;
+    assert!(third_cycle >= 10 * MINUTE, "{third_cycle:?}");
+    assert!(made.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(2)));
     sleep(HOUR / 2).await;
-    assert_eq!(outbox.counts(), (0, 40 + 6 * 60 * 3, 0));
+    assert_eq!(outbox.counts(), (0, 600 + 6 * 60 * 3, 0));
     shutdown.cancel();
     task.await.unwrap();
 }
