@@ -11,7 +11,7 @@
 //!    reserve is used.
 //! 5. A file that is damaged is set aside under a dated name and a new one begun.
 //!
-//! One thread owns the one writing connection ([`writer`]); what else touches the file only reads.
+//! One thread owns the one writing connection (`writer.rs`); what else touches the file only reads.
 
 mod damage;
 mod outbox;

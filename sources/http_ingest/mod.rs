@@ -2,7 +2,7 @@
 //!
 //! The way of a request, each step of which can end it:
 //! who asks (token, `Host`, `Origin`) → is there a sink that takes anything → the body, within a
-//! budget of bytes shared by all requests ([`body`]) → its events, each on its own ([`parse`]) →
+//! budget of bytes shared by all requests (`body.rs`) → its events, each on its own (`parse.rs`) →
 //! rate limit → admission → receipt. Nothing of a request is kept before admission, and all of it or
 //! nothing after: a refused request can be sent again.
 //!

@@ -120,10 +120,7 @@ pub(super) fn quoted(text: &[u8], at: usize, quote: u8) -> Option<Value> {
     let depth = escapes(at);
     let (start, _) = skip_scheme(text, at + 1);
     let mut end = start;
-    loop {
-        let Some(b) = text.get(end).copied().filter(|_| end - start < MAX_QUOTED) else {
-            break;
-        };
+    while let Some(b) = text.get(end).copied().filter(|_| end - start < MAX_QUOTED) {
         if b == b'\n' && quote != b'`' {
             break;
         }

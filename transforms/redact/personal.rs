@@ -116,7 +116,7 @@ fn discord(text: &[u8], dot: usize) -> Option<Range> {
     if !(22..=30).contains(&first) || !matches!(text[start], b'M' | b'N' | b'O') {
         return None;
     }
-    if !text[dot + 1..dot + 7].iter().all(|b| is_part(b)) {
+    if !text[dot + 1..dot + 7].iter().all(&is_part) {
         return None;
     }
     let last = text[dot + 8..].iter().take(64).take_while(|b| is_part(b)).count();

@@ -1,24 +1,24 @@
 //! TLS against a server whose certificate a private authority has signed.
 //!
-//! The authority and its certificate were made for this test alone; they are valid for 100 years.
+//! The authority is made anew by each run: no key stands in this repository.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
+use tempfile::TempDir;
 
 use super::memory::Memory;
 use super::*;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("augmi_push/tests/tls").join(name)
-}
-
-/// Answers every request on TLS with 200 and an empty body, then closes.
-fn server() -> String {
-    let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
+/// Answers every request on TLS with 200 and an empty body, then closes. Its certificate, which
+/// signs itself, is written into `folder`.
+fn server(folder: &TempDir) -> (String, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -40,12 +40,13 @@ fn server() -> String {
             }
         }
     });
-    url
+    (url, ca)
 }
 
 #[tokio::test]
 async fn a_private_authority_is_trusted_where_ca_file_names_it_and_nowhere_else() {
-    let url = server();
+    let folder = TempDir::new().unwrap();
+    let (url, ca) = server(&folder);
     let outbox = Memory::with(&events(3));
     let strict = AugmiPush { breaker_failures: 1000, timeout: Time::seconds(5), ..config(&url) };
     let running = Running::start(strict.clone(), &outbox);
@@ -54,7 +55,7 @@ async fn a_private_authority_is_trusted_where_ca_file_names_it_and_nowhere_else(
     assert_eq!(outbox.counts(), (3, 0, 0));
     assert!(metrics.contains("status=\"error\""), "{metrics}");
 
-    let running = Running::start(AugmiPush { ca_file: Some(fixture("ca.pem")), ..strict }, &outbox);
+    let running = Running::start(AugmiPush { ca_file: Some(ca), ..strict }, &outbox);
     until("all confirmed", || outbox.counts() == (0, 3, 0)).await;
     running.stop().await;
 }
