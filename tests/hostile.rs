@@ -181,6 +181,13 @@ fn unusual_but_legal() -> Vec<Case> {
             Request::events(zstd::encode_all(&br#"{"kind":"log"}"#[..], 3).unwrap()).header("content-encoding", "zstd"),
             200,
         ),
+        // A stream at this level announces a window of 8 MiB, however short it is.
+        case(
+            "zstd at level 19",
+            Request::events(zstd::encode_all(&br#"{"kind":"log"}"#[..], 19).unwrap())
+                .header("content-encoding", "zstd"),
+            200,
+        ),
     ]
 }
 
@@ -296,7 +303,7 @@ async fn the_other_events_of_a_bad_batch_are_kept_and_the_bad_ones_named() {
     let sidecar = home.setup().start().await;
     let (first, last) = (marked("first"), marked("last"));
     let mut lines = format!("{first}\n{{\"kind\":7}}\n{{\"kind\":\"log\",\"name\":\"").into_bytes();
-    lines.extend_from_slice(b"\xff\"}\nnot JSON\n");
+    lines.extend_from_slice(b"\xff\"}\n{\"kind\" \"log\"}\n");
     lines.extend_from_slice(with_input(&deep(1000)).as_bytes());
     lines.extend_from_slice(format!("\n{last}").as_bytes());
     let answer = post(sidecar.ingest, &Request::lines(lines)).await;

@@ -16,7 +16,7 @@
 use std::fmt::Write as _;
 
 use engine::config::Size;
-use engine::json::{Json, push_escaped};
+use engine::json::{Json, Place, push_escaped};
 use engine::metrics::{IntCounter, IntCounterVec};
 use engine::{Batch, BuildContext, Event, Problem, Problems, Transform, TransformConfig};
 use schemars::JsonSchema;
@@ -174,7 +174,14 @@ fn cut_text(text: &str, limit: usize) -> Option<String> {
 /// The JSON as it is kept, or `None` when it fits.
 fn cut_json(json: &Json, limit: usize, max_field: usize, stays_object: bool) -> Option<Json> {
     // No string is longer than the text it stands in.
-    let texts_cut = if json.len() <= limit { None } else { json.rewrite(|_, text| cut_text(text, limit)) };
+    let texts_cut = if json.len() <= limit {
+        None
+    } else {
+        json.rewrite(|place, text| {
+            let is_our_key = place == Place::Key && text == MARKER_KEY;
+            if is_our_key { None } else { cut_text(text, limit) }
+        })
+    };
     let now = texts_cut.as_ref().unwrap_or(json);
     if now.len() <= max_field {
         return texts_cut;

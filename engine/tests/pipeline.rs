@@ -147,7 +147,7 @@ impl Sink for FlakySink {
             }
             match self.config.fails {
                 0 => {}
-                n if self.writes % n == 0 => {
+                n if self.writes.is_multiple_of(n) => {
                     batch.fail(Refusal::new(RefusalKind::Failed, "on purpose", Duration::from_secs(1)));
                     continue;
                 }

@@ -273,7 +273,35 @@ pub(super) fn stat(text: &str) -> Option<Stat<'_>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use procfs::FromRead as _;
     use proptest::prelude::*;
+
+    /// The procfs crate is the oracle: it reads this machine's own processes as we do. It is no part
+    /// of the program, since it asks for every field of a file and panics on some texts.
+    #[test]
+    fn this_machines_processes_read_as_the_procfs_crate_reads_them() {
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("stat")));
+        let texts: Vec<String> = processes.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        let mut compared = 0;
+        for text in texts.iter().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('(')) {
+            let theirs = procfs::process::Stat::from_read(text.as_bytes()).unwrap();
+            let expected = Stat {
+                comm: &theirs.comm,
+                state: theirs.state,
+                ticks: theirs.utime + theirs.stime,
+                threads: u64::try_from(theirs.num_threads).unwrap(),
+                start: theirs.starttime,
+                rss_pages: theirs.rss,
+            };
+            assert_eq!(stat(text).unwrap(), expected);
+            compared += 1;
+        }
+        assert!(compared > 0);
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let theirs = procfs::Meminfo::from_read(text.as_bytes()).unwrap();
+        assert_eq!(meminfo(&text, "MemTotal"), Some(theirs.mem_total));
+        assert_eq!(meminfo(&text, "MemAvailable"), theirs.mem_available);
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {

@@ -1,142 +1,140 @@
-//! `redact`: replaces secrets and personal data by a mark that keeps the rule's name.
+//! `redact`: secrets and personal data are replaced by a marker before anything else sees them.
 //!
-//! Every text of an event is seen: `error`, `name`, every string in `input`, `output` and
-//! `attributes`, object keys included. A value under a key that names a secret (`password`,
-//! `api_key`, …) goes whole, whatever it looks like. Ids are treated apart ([`mark`]): OpenClaw may
-//! build a session's id from a telephone number, and grouping must survive.
+//! 1. Every string of an event is covered: `error`, `name`, and in `input`, `output` and `attributes`
+//!    every value and every object key, however deep, and what stands in JSON inside a string.
+//! 2. A string under a key that names a secret (`password`, `authorization`, `api_key`, …) goes as a
+//!    whole; elsewhere, what the built-in rules and the owner's own rules find.
+//! 3. Ids (`session_id`, `run_id`, `agent_id`, `span_id`, `parent_span_id`, and attributes of the same
+//!    meaning) keep their shape; a telephone number or address in them becomes its keyed hash, so that
+//!    the events of a conversation still belong together.
+//! 4. Redacting what was redacted changes nothing. What comes out is valid UTF-8 and valid JSON.
 //!
-//! How a text is searched ([`scan`]): one pass finds the beginnings of known tokens; a second finds
-//! the words that make it worth running a pattern at all; only then is a pattern compiled and run.
-//! A text without any of them, which is nearly every text, costs two passes and no memory.
-//! Escapes do not hide anything: a text with `\u0073`, `\/` or `%3D` is searched decoded, too.
-//!
-//! Stands before `truncate` in the graph, so that it sees a text before it is cut. Redacting what is
-//! redacted changes nothing.
+//! It must stand before `truncate` in the graph, and before every sink. What no rule can know (a
+//! secret without a form, told without a name; one spread over several strings; numbers that are no
+//! strings) passes: `docs/redaction.md` lists the limits.
+
+mod assign;
+mod custom;
+mod decode;
+mod ids;
+mod keys;
+mod named;
+mod personal;
+mod rules;
+mod scan;
+mod shape;
+mod structure;
 
 #[cfg(test)]
 mod accuracy;
-mod decode;
-mod mark;
-mod patterns;
-mod personal;
-mod prefixes;
-mod scan;
-
-use std::path::PathBuf;
+#[cfg(test)]
+mod tests;
 
 use engine::config::Secret;
-use engine::json::Place;
+use engine::json::{Json, Place};
 use engine::metrics::IntCounterVec;
-use engine::{Batch, BuildContext, Event, Json, Problem, Problems, Transform, TransformConfig};
-use regex::Regex;
+use engine::{Batch, BuildContext, Event, Problem, Problems, Transform, TransformConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use mark::Marker;
-use scan::Scanner;
+pub use custom::CustomRule;
+use custom::{Allow, Custom};
+use ids::Marker;
+use keys::Hint;
+use scan::{How, RuleId, Scanner};
 
-/// A rule of one's own.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Its name, which the mark keeps: 1 to 32 of a-z, 0-9 and '_'.
-    pub name: String,
-    /// A regular expression; where it has a group, the first group is the secret, else the whole match.
-    pub pattern: String,
-}
-
-/// Replaces secrets and personal data.
+/// Replaces secrets and personal data by `[redacted:RULE]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redact {
-    /// Rules of one's own, beside the built-in ones.
-    pub rules: Vec<Rule>,
-    /// Names of built-in rules that are not wanted.
+    /// Built-in rules that are not applied, by name (`docs/redaction.md` lists them).
     pub disable: Vec<String>,
-    /// Also replace IP addresses.
-    pub ip: bool,
-    /// Regular expressions: what one of them matches as a whole is no secret.
+    /// Built-in rules that are off unless named here: `ip`.
+    pub enable: Vec<String>,
+    /// Rules of one's own: `[[transforms.NAME.rules]]` with `name` and `pattern`.
+    pub rules: Vec<CustomRule>,
+    /// More names of keys whose strings are secrets, in any case: `["pin", "x-internal"]`.
+    pub keys: Vec<String>,
+    /// Texts that are left alone although a rule matches them, exactly as they stand.
     pub allow: Vec<String>,
-    /// Add a short keyed hash to the mark, so that equal secrets can be told from different ones.
+    /// The same as regular expressions, which must match the whole finding.
+    pub allow_patterns: Vec<String>,
+    /// Adds a short keyed hash to each marker, `[redacted:RULE:1a2b3c4d]`, so that equal secrets can be
+    /// told from different ones.
     pub hash: bool,
-    /// The key of that hash and of replaced ids; empty: kept in `key_file`.
+    /// Key of the hashes, in markers and in ids. Without one, a random key is made when the process
+    /// starts: an id that holds personal data then has another hash after a restart.
     pub hash_key: Secret,
-    /// File of the key, made at first need; left out: openclaw-trace.key on /data, or in the working directory.
-    pub key_file: Option<PathBuf>,
 }
-
-/// Largest compiled size of a pattern of one's own, in bytes.
-const PATTERN_BYTES: usize = 256 * 1024;
 
 impl TransformConfig for Redact {
     const TYPE: &'static str = "redact";
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Transform>, Problems> {
-        let mut problems = Problems::new();
-        let known = scan::rule_names();
-        for (at, name) in self.disable.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
-                let hint = crate::did_you_mean(name, known.iter().copied());
-                problems.push(Problem::new(format!("disable.{at}"), format!("there is no rule {name:?}{hint}")));
-            }
-        }
-        let mut compile = |key: String, pattern: &str| {
-            let built =
-                regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build();
-            built.map_err(|error| problems.push(Problem::new(key, one_line(&error.to_string())))).ok()
-        };
-        let allow: Vec<Regex> = (self.allow.iter().enumerate())
-            .filter_map(|(at, pattern)| compile(format!("allow.{at}"), &format!("^(?:{pattern})$")))
-            .collect();
-        let own: Vec<(String, Regex)> = (self.rules.iter().enumerate())
-            .filter_map(|(at, rule)| Some((rule.name.clone(), compile(format!("rules.{at}.pattern"), &rule.pattern)?)))
-            .collect();
-        for (at, rule) in self.rules.iter().enumerate() {
-            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if !(1..=32).contains(&rule.name.len()) || !rule.name.chars().all(fits) {
-                let message = "must be 1 to 32 of a-z, 0-9 and '_'";
-                problems.push(Problem::new(format!("rules.{at}.name"), message));
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let help = "Texts replaced, by rule.";
-        Ok(Box::new(Redactor {
-            scanner: Scanner::new(&self.disable, self.ip, allow, own),
-            marker: Marker::new(self.hash, self.hash_key, self.key_file),
-            replaced: cx.metrics.counter_by(&cx.name, "redact_replacements_total", help, "rule"),
-        }))
+        Ok(Box::new(Redactor::new(self, cx)?))
     }
 }
 
-/// The regex crate draws its errors over several lines; the last one says what is wrong.
-fn one_line(message: &str) -> String {
-    let last = message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(message);
-    format!("is not a regular expression: {}", last.trim().trim_start_matches("error: "))
-}
+/// Bytes of the hash in a marker, and in an id, where a collision would join two conversations.
+const MARK_BYTES: usize = 4;
+const ID_MARK_BYTES: usize = 8;
 
 struct Redactor {
     scanner: Scanner,
-    marker: Marker,
+    keys: Vec<String>,
+    hash: bool,
+    ids: bool,
     replaced: IntCounterVec,
 }
 
-impl Transform for Redactor {
-    fn apply(&self, batch: &mut Batch) {
-        batch.iter_mut().for_each(|event| self.redact(event));
-    }
-}
-
-/// Attributes that hold an id, and are treated as the field is.
-const ID_KEYS: [&str; 6] =
-    ["gen_ai.conversation.id", "gen_ai.agent.id", "session_id", "sessionid", "session.id", "sessionkey"];
-
 impl Redactor {
+    fn new(config: Redact, cx: &BuildContext) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let known = rules::names();
+        for (setting, names) in [("disable", &config.disable), ("enable", &config.enable)] {
+            for (at, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+                let hint = crate::did_you_mean(name, known.iter().copied());
+                let message = format!("there is no built-in rule {name:?}{hint} (docs/redaction.md lists them)");
+                problems.push(Problem::new(format!("{setting}[{at}]"), message));
+            }
+        }
+        let mut custom = Vec::new();
+        for (at, rule) in config.rules.iter().enumerate() {
+            let mut taken = known.clone();
+            taken.push("bulk");
+            taken.extend(config.rules[..at].iter().map(|rule| rule.name.as_str()));
+            match Custom::build(rule, &format!("rules[{at}]"), &taken) {
+                Ok(rule) => custom.push(rule),
+                Err(more) => problems.extend(more),
+            }
+        }
+        let allow = Allow::build(config.allow, &config.allow_patterns).unwrap_or_else(|more| {
+            problems.extend(more);
+            Allow::default()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let off_by_default = |name: &str| rules::CODED.iter().any(|(rule, on)| *rule == name && !on);
+        let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        let is_on =
+            |name: &str| !listed(&config.disable, name) && (!off_by_default(name) || listed(&config.enable, name));
+        let ids = is_on("id");
+        let scanner = Scanner::new(is_on, custom, allow, Marker::new(&config.hash_key))
+            .map_err(|error| vec![Problem::new("", format!("the rules cannot be compiled: {error}"))])?;
+        let help = "secrets and personal data that were replaced, by rule";
+        let replaced = cx.metrics.counter_by(&cx.name, "redact_replacements_total", help, "rule");
+        Ok(Self { scanner, keys: config.keys, hash: config.hash, ids, replaced })
+    }
+
+    fn how(&self) -> How {
+        How { mark_bytes: if self.hash { MARK_BYTES } else { 0 }, numbers_are_phones: false }
+    }
+
     fn redact(&self, event: &mut Event) {
         for text in [&mut event.error, &mut event.name].into_iter().flatten() {
-            if let Some(new) = self.text(text, false) {
-                *text = new;
+            if let Some(clean) = self.text(text) {
+                *text = clean;
             }
         }
         let ids = [
@@ -147,50 +145,66 @@ impl Redactor {
             &mut event.parent_span_id,
         ];
         for id in ids.into_iter().flatten() {
-            if let Some(new) = self.text(id, true) {
-                *id = new;
+            if let Some(clean) = self.id(id) {
+                *id = clean;
             }
         }
-        for json in [&mut event.input, &mut event.output, &mut event.attributes].into_iter().flatten() {
-            if let Some(new) = self.json(json) {
-                *json = new;
+        for body in [&mut event.input, &mut event.output, &mut event.attributes].into_iter().flatten() {
+            if let Some(clean) = self.json(body) {
+                *body = clean;
             }
         }
+    }
+
+    fn text(&self, text: &str) -> Option<String> {
+        self.scanner.scrub(text, self.how(), &mut |rule| self.count(rule))
     }
 
     fn json(&self, json: &Json) -> Option<Json> {
         json.rewrite(|place, text| match place {
-            Place::Value { key: Some(key) } if scan::names_a_secret(key) => self.whole(text),
-            Place::Value { key: Some(key) } if ID_KEYS.contains(&key.to_ascii_lowercase().as_str()) => {
-                self.text(text, true)
-            }
-            Place::Key | Place::Value { .. } => self.text(text, false),
+            // With a hash, or two different keys could become one.
+            Place::Key => self.scanner.scrub(text, How { mark_bytes: MARK_BYTES, ..self.how() }, &mut |rule| {
+                self.count(rule);
+            }),
+            Place::Value { key: Some(key) } if ids::is_id_name(key) => self.id(text),
+            Place::Value { key } => key.and_then(|key| self.named(key, text)).or_else(|| self.text(text)),
         })
     }
 
-    /// A value whose key says that it is a secret.
-    fn whole(&self, text: &str) -> Option<String> {
-        if text.is_empty() || mark::is_mark(text) || scan::is_placeholder(text) {
-            return None;
-        }
-        self.replaced.with_label_values(&["secret_key_name"]).inc();
-        Some(self.marker.mark("secret_key_name", text, false))
+    /// A string under a key that says what it is.
+    fn named(&self, key: &str, text: &str) -> Option<String> {
+        let is_listed = self.keys.iter().any(|listed| listed.eq_ignore_ascii_case(key));
+        let verdict = if is_listed {
+            (!text.is_empty()).then_some(named::Verdict::Secret)
+        } else {
+            keys::hint(key).and_then(|hint: Hint| named::in_json(hint, key, text))
+        };
+        let (rule, marker) = self.scanner.whole(verdict?, text, self.how())?;
+        self.count(rule);
+        Some(marker)
     }
 
-    fn text(&self, text: &str, is_id: bool) -> Option<String> {
-        let found = self.scanner.find(text);
-        if found.is_empty() {
+    /// An id: what is personal in it becomes a keyed hash.
+    fn id(&self, id: &str) -> Option<String> {
+        if !self.ids {
             return None;
         }
-        let mut out = String::with_capacity(text.len());
-        let mut copied = 0;
-        for finding in &found {
-            out.push_str(&text[copied..finding.start]);
-            out.push_str(&self.marker.mark(&finding.rule, &text[finding.start..finding.end], is_id));
-            copied = finding.end;
-            self.replaced.with_label_values(&[&finding.rule]).inc();
+        let how = How { mark_bytes: ID_MARK_BYTES, numbers_are_phones: ids::speaks_of_phones(id) };
+        let clean = self.scanner.scrub(id, how, &mut |rule| self.count(rule))?;
+        // A marker may be longer than what it replaces, and an id has a longest length.
+        let fits = clean.len() <= engine::event::MAX_ID_BYTES;
+        Some(if fits { clean } else { self.scanner.id_marker(id, how) })
+    }
+
+    fn count(&self, rule: RuleId) {
+        self.replaced.with_label_values(&[self.scanner.name(rule)]).inc();
+    }
+}
+
+impl Transform for Redactor {
+    fn apply(&self, batch: &mut Batch) {
+        for event in batch.iter_mut() {
+            self.redact(event);
         }
-        out.push_str(&text[copied..]);
-        Some(out)
     }
 }

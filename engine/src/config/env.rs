@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::error::{hint, nearest};
 use super::layers::Layers;
+use super::typed::takes_any_text;
 use super::{ConfigError, Inputs, Section, tables};
 use crate::plugin::Registry;
 
@@ -72,11 +73,17 @@ impl Reader<'_> {
     }
 
     fn old(&mut self, old: &str, new: &str) {
-        let Some((_, value)) = self.inputs.env.iter().find(|(name, _)| name == old) else { return };
-        let value = value.clone();
+        let said = |wanted: &str| {
+            self.inputs
+                .env
+                .iter()
+                .find(|(name, value)| name == wanted && !value.is_empty())
+                .map(|(_, value)| value.clone())
+        };
+        let Some(value) = said(old) else { return };
         if new.is_empty() {
             self.notices.push(format!("{old} has no meaning any more and is ignored"));
-        } else if self.inputs.env.iter().any(|(name, _)| name == new) {
+        } else if said(new).is_some() {
             self.notices.push(format!("{old} is ignored, since {new} is set"));
         } else if let Some(short) = self.inputs.short_names.iter().find(|short| short.name == new).copied() {
             self.notices.push(format!("{old} is an old name and still taken; use {new}"));
@@ -94,10 +101,11 @@ impl Reader<'_> {
         let known = self.inputs.short_names.iter().map(|short| short.name).chain(["TRACE_CONFIG"]);
         // Compared without the prefix, which all of them share.
         let bare = known.clone().map(|known| &known[PREFIX.len()..]);
-        match nearest(&name[PREFIX.len()..], bare) {
-            Some(near) => {
-                self.error(name, format!("is not a variable of openclaw-trace; did you mean {PREFIX}{near}?"))
-            }
+        let near = nearest(&name[PREFIX.len()..], bare).map(|near| format!("{PREFIX}{near}"));
+        // `TRACE_SINKS_STORE_PATH`: one `_` where two separate the parts of a path.
+        let near = near.or_else(|| self.long_names().into_iter().find(|long| long.replace("__", "_") == name));
+        match near {
+            Some(near) => self.error(name, format!("is not a variable of openclaw-trace; did you mean {near}?")),
             None => self.notices.push(format!("{name} is no variable of openclaw-trace and is ignored")),
         }
     }
@@ -118,12 +126,8 @@ impl Reader<'_> {
                     [] => self.notices.push(format!("{name} is set, but there is no {type} to take it")),
                     [component] => self.put(name, short.port, &[section.as_str(), component, key], value),
                     several => {
-                        let long = |component: &String| {
-                            format!("{PREFIX}{}__{}__{}", section.as_str(), component, key)
-                                .to_uppercase()
-                                .replace('-', "_")
-                        };
-                        let names: Vec<_> = several.iter().map(long).collect();
+                        let names: Vec<_> =
+                            several.iter().map(|component| long_name(&[section.as_str(), component, key])).collect();
                         self.error(
                             name,
                             format!("there are {} of type {type}; use {}", several.len(), names.join(" or ")),
@@ -135,6 +139,9 @@ impl Reader<'_> {
     }
 
     fn put(&mut self, name: &str, port: bool, path: &[&str], value: &str) {
+        if value.is_empty() && (port || !self.takes_any_text(path)) {
+            return;
+        }
         if !port {
             return self.layers.put(name, path, value);
         }
@@ -152,10 +159,47 @@ impl Reader<'_> {
         match self.resolve(&parts) {
             Ok(path) => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                self.layers.put(name, &path, value);
+                self.put(name, false, &path, value);
             }
             Err(message) => self.error(name, message),
         }
+    }
+
+    /// Whether the key at this path takes any text.
+    fn takes_any_text(&self, path: &[&str]) -> bool {
+        match path {
+            [table, key @ ..] if !Section::ALL.iter().any(|section| section.as_str() == *table) => {
+                let mut own = tables(self.inputs.tables).filter(|own| own.name == *table);
+                own.any(|own| takes_any_text((own.schema)().as_value(), &key.join(".")))
+            }
+            [first, component, key @ ..] => {
+                let section = Section::ALL.into_iter().find(|section| section.as_str() == *first);
+                let r#type = self.root.pointer(&format!("/{first}/{component}/type")).and_then(Value::as_str);
+                let schema = section.zip(r#type).and_then(|(section, name)| self.registry.schema_of(section, name));
+                schema.is_some_and(|schema| takes_any_text(schema.as_value(), &key.join(".")))
+            }
+            _ => false,
+        }
+    }
+
+    /// The long name of every key that the tables and components of this configuration have.
+    fn long_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for table in tables(self.inputs.tables) {
+            let schema = (table.schema)();
+            let keys = schema.get("properties").and_then(Value::as_object);
+            names.extend(keys.into_iter().flatten().map(|(key, _)| long_name(&[table.name, key])));
+        }
+        for section in Section::ALL {
+            let declared = self.root.get(section.as_str()).and_then(Value::as_object);
+            for (name, table) in declared.into_iter().flatten() {
+                let r#type = table.get("type").and_then(Value::as_str);
+                let keys = r#type.and_then(|name| self.registry.keys_of(section, name)).unwrap_or_default();
+                let keys = keys.iter().map(String::as_str).chain(["type", "inputs", "enabled"]);
+                names.extend(keys.map(|key| long_name(&[section.as_str(), name, key])));
+            }
+        }
+        names
     }
 
     /// From the parts of a name to the path that it means.
@@ -196,4 +240,9 @@ impl Reader<'_> {
         path.extend(parts[2..].iter().cloned());
         Ok(path)
     }
+}
+
+/// `TRACE_SINKS__STORE__PATH`.
+fn long_name(path: &[&str]) -> String {
+    format!("{PREFIX}{}", path.join("__")).to_ascii_uppercase().replace('-', "_")
 }

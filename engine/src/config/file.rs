@@ -64,8 +64,10 @@ pub(super) fn parse(found: &Found) -> Result<Parsed, ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(&found.text);
     if !errors.is_empty() {
         let errors = errors.into_iter().map(|error| {
-            let line = error.span().map_or(1, |span| line_of(&found.text, span.start));
-            let mut message = format!("not valid TOML: {}", error.message().trim().replace('\n', ", "));
+            let at = error.span().map_or(0, |span| span.start);
+            let (line, column) = (line_of(&found.text, at), column_of(&found.text, at));
+            let mut message =
+                format!("not valid TOML at column {column}: {}", error.message().trim().replace('\n', ", "));
             if message.ends_with("duplicate key") {
                 let key = error.span().and_then(|span| found.text.get(span)).unwrap_or("");
                 message = format!("{message} {key}; keep one");
@@ -86,6 +88,13 @@ pub(super) fn parse(found: &Found) -> Result<Parsed, ConfigErrors> {
 
 fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// In characters, from 1, as editors count.
+fn column_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
+    let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(line).chars().count() + 1
 }
 
 fn table_value(table: &DeTable<'_>, path: &str, text: &str, lines: &mut BTreeMap<String, usize>) -> Value {

@@ -116,14 +116,23 @@ impl Layers {
 
     /// The layer that set this key, or the nearest table above it; `None` where no layer did.
     pub(super) fn origin(&self, path: &str) -> Option<String> {
-        let set_by = self.figment.find_metadata(path)?.name.to_string();
+        let Ok(value) = self.figment.find_value(path) else {
+            // figment does not look into lists; a list is of one layer as a whole.
+            let (above, _) = path.rsplit_once('.')?;
+            let of_file = self.origin(above)?.starts_with(&format!("{}:", self.file));
+            return (of_file && self.lines.contains_key(path)).then(|| self.in_file(path, "").origin);
+        };
+        // A table that a later layer put a key into is that layer's to figment, but stands in the file.
+        if matches!(value, figment::value::Value::Dict(..)) && self.lines.contains_key(path) {
+            return Some(self.in_file(path, "").origin);
+        }
+        let set_by = self.figment.get_metadata(value.tag())?.name.to_string();
         Some(if set_by == self.file { self.in_file(path, "").origin } else { set_by })
     }
 
     pub(super) fn error_at(&self, path: &str, message: &str) -> ConfigError {
         let mut at = path;
         loop {
-            // A table has no layer of its own: figment names the one that set it first, if any.
             if let Some(origin) = self.origin(at) {
                 return ConfigError { origin, key: path.to_owned(), message: message.to_owned() };
             }

@@ -16,7 +16,7 @@ mod interpolate;
 mod layers;
 mod schema;
 mod typed;
-mod values;
+pub mod values;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -322,7 +322,11 @@ fn component(
     let r#type = match table.remove("type") {
         Some(Value::String(name)) if known.contains(&name.as_str()) => Some(name),
         Some(Value::String(name)) => {
-            let hint = error::hint(&name, known.iter().copied());
+            let elsewhere = Section::ALL.into_iter().find(|other| registry.types(*other).contains(&name.as_str()));
+            let hint = match elsewhere {
+                Some(other) => format!("; it is a {}: [{}.NAME]", other.singular(), other.as_str()),
+                None => error::hint(&name, known.iter().copied()),
+            };
             wrong("type", &format!("there is no {} called {name}{hint}", section.singular()));
             None
         }
@@ -355,6 +359,17 @@ fn component(
             true
         }
     };
+    if let Some(keys) = r#type.as_ref().and_then(|r#type| registry.keys_of(section, r#type)) {
+        // The plugin's schema does not know the keys that every component has.
+        table.retain(|key, _| {
+            let all = keys.iter().map(String::as_str).chain(["type", "inputs", "enabled"]);
+            let near = nearest(key, all).filter(|near| !keys.contains(key) && !keys.iter().any(|known| known == near));
+            if let Some(near) = near {
+                wrong(key, &format!("there is no such key; did you mean {near}?"));
+            }
+            near.is_none()
+        });
+    }
     let table = Value::Object(table);
     if let Some(r#type) = &r#type {
         // Built and thrown away: only the plugin knows what is wrong with its values.
@@ -365,4 +380,5 @@ fn component(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

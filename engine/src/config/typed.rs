@@ -8,6 +8,7 @@
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
 use super::error::hint;
 use super::join_key;
@@ -23,21 +24,82 @@ const MAX_PROBLEMS: usize = 32;
 pub fn typed<C: DeserializeOwned + JsonSchema>(table: &Value) -> Result<C, Problems> {
     let schema = schemars::schema_for!(C);
     let (mut value, mut problems) = fit(table, &schema);
+    let mut removed: Vec<Vec<String>> = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, C>(&value) {
             Ok(read) if problems.is_empty() => return Ok(read),
             Ok(_) => return Err(problems),
             Err(error) => error,
         };
-        let path = error.path().to_string();
-        let key = if path == "." { String::new() } else { path.replace('[', ".").replace(']', "") };
-        let pointer = format!("/{}", key.replace('.', "/"));
-        let secret = schema_at(schema.as_value(), &key).is_some_and(|schema| is_secret(schema.0, schema.1));
-        let message = if secret { "must be a string".to_owned() } else { plain(&error.into_inner().to_string()) };
-        problems.push(Problem::new(key.clone(), message));
-        if problems.len() >= MAX_PROBLEMS || !remove(&mut value, &pointer) {
+        let path: Vec<String> = error.path().iter().filter_map(segment).collect();
+        let key = as_written(&value, &path, &removed);
+        let message = error.into_inner().to_string();
+        // Said already: the key was taken away for its value, or the schema knew that it is missing.
+        let known = missing(&message).is_some_and(|field| {
+            let field = join_key(&key, field);
+            removed.iter().any(|gone| gone.starts_with(&path)) || problems.iter().any(|problem| problem.key == field)
+        });
+        if !known {
+            let quotes = message.starts_with("invalid ") || message.starts_with("unknown variant");
+            let at = schema_at(schema.as_value(), &key);
+            // serde loses the way inside a tagged enum: what it quotes may be a secret further down.
+            let secret = at.is_some_and(|(at, root)| is_secret(at, root) || quotes && holds_secret(at, root, 8));
+            let message = if secret { without_value(&message) } else { plain(&message) };
+            problems.push(Problem::new(key, message));
+        }
+        if problems.len() >= MAX_PROBLEMS || !remove(&mut value, &path) {
             return Err(problems);
         }
+        removed.push(path);
+    }
+}
+
+/// A step of a path as it is written in the file; the variant of an enum is not.
+fn segment(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// The dotted key, with items of lists counted as in the file: those taken away before count too.
+fn as_written(value: &Value, path: &[String], removed: &[Vec<String>]) -> String {
+    let mut key = String::new();
+    let mut at = Some(value);
+    for (depth, part) in path.iter().enumerate() {
+        match (at, part.parse::<usize>()) {
+            (Some(Value::Array(items)), Ok(index)) => {
+                let mut gone: Vec<usize> = removed
+                    .iter()
+                    .filter(|gone| gone.len() == depth + 1 && gone.starts_with(&path[..depth]))
+                    .filter_map(|gone| gone[depth].parse().ok())
+                    .collect();
+                // Each was counted without those before it, so the last one is put back first.
+                gone.reverse();
+                let written = gone.iter().fold(index, |index, gone| index + usize::from(*gone <= index));
+                key = join_key(&key, &written.to_string());
+                at = items.get(index);
+            }
+            (table, _) => {
+                key = join_key(&key, part);
+                at = table.and_then(|table| table.get(part));
+            }
+        }
+    }
+    key
+}
+
+/// The key that serde misses.
+fn missing(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// What was expected, but not what was found: it is, or may be, a secret.
+fn without_value(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => plain(&format!("a value is wrong, expected {expected}")),
+        None => "a value is wrong; it is secret and not shown".to_owned(),
     }
 }
 
@@ -65,9 +127,15 @@ fn plain(message: &str) -> String {
     plain
 }
 
-fn remove(value: &mut Value, pointer: &str) -> bool {
-    let Some((above, key)) = pointer.rsplit_once('/') else { return false };
-    match value.pointer_mut(above) {
+/// Takes away what is at the path, or the nearest thing around it; false where that is the whole.
+fn remove(value: &mut Value, path: &[String]) -> bool {
+    let Some((key, above)) = path.split_last() else { return false };
+    let holder = above.iter().try_fold(&mut *value, |value, part| match value {
+        Value::Object(table) => table.get_mut(part),
+        Value::Array(items) => part.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+        _ => None,
+    });
+    let gone = match holder {
         Some(Value::Object(table)) => table.remove(key).is_some(),
         Some(Value::Array(items)) => match key.parse::<usize>() {
             Ok(at) if at < items.len() => {
@@ -77,7 +145,8 @@ fn remove(value: &mut Value, pointer: &str) -> bool {
             _ => false,
         },
         _ => false,
-    }
+    };
+    gone || remove(value, above)
 }
 
 /// A list where a variable could only say text: `["a"]`, `a,b` or `a`.
@@ -107,6 +176,12 @@ fn walk(value: Value, schema: &Value, root: &Value, path: &str, problems: &mut P
             let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
                 return Value::Object(table);
             };
+            let required = schema.get("required").and_then(Value::as_array);
+            for key in required.into_iter().flatten().filter_map(Value::as_str) {
+                if !table.contains_key(key) {
+                    problems.push(Problem::new(join_key(path, key), "is missing; it has no default"));
+                }
+            }
             let mut kept = Map::new();
             for (key, value) in table {
                 let path = join_key(path, &key);
@@ -205,4 +280,24 @@ fn schema_at<'s>(root: &'s Value, key: &str) -> Option<(&'s Value, &'s Value)> {
 /// Whether a key holds a secret: the schema says `writeOnly`.
 pub(super) fn is_secret(schema: &Value, root: &Value) -> bool {
     resolve(schema, root).get("writeOnly") == Some(&Value::Bool(true))
+}
+
+/// Whether a key takes any text, the empty one too. For every other key, one that may be left out
+/// among them, an empty variable is one that is not set: that is how deploy tools leave them.
+pub(super) fn takes_any_text(schema: &Value, key: &str) -> bool {
+    let Some((schema, root)) = schema_at(schema, key) else { return false };
+    let schema = resolve(schema, root);
+    let bounds = ["enum", "const", "pattern"];
+    schema.get("type") == Some(&"string".into()) && bounds.iter().all(|bound| schema.get(bound).is_none())
+}
+
+/// Whether a key, or any key below it, holds a secret.
+fn holds_secret(schema: &Value, root: &Value, depth: usize) -> bool {
+    let schema = resolve(schema, root);
+    let below = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let parts = properties.chain(schema.get("items")).chain(schema.get("additionalProperties"));
+    let mut parts = parts.chain(below("oneOf")).chain(below("anyOf")).chain(below("allOf"));
+    schema.get("writeOnly") == Some(&Value::Bool(true))
+        || depth > 0 && parts.any(|part| holds_secret(part, root, depth - 1))
 }

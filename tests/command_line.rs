@@ -1,0 +1,138 @@
+//! The commands that look at something and end.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use support::{Home, Request, get, marked, post, stored};
+
+#[test]
+fn help_and_version_answer() {
+    let home = Home::new();
+    for arg in ["--help", "--version", "plugins", "schema", "graph"] {
+        let output = home.bare().arg(arg).output();
+        assert_eq!(output.code, Some(0), "{arg}: {}", output.stderr);
+        assert!(!output.stdout.is_empty(), "{arg}");
+    }
+    let dot = home.bare().arg("graph").arg("--format").arg("dot").output().stdout;
+    assert!(dot.starts_with("digraph") && dot.contains("\"store\" -> \"push\""), "{dot}");
+    let schema: serde_json::Value = serde_json::from_str(&home.bare().arg("schema").output().stdout).unwrap();
+    assert!(schema["properties"]["sinks"].is_object());
+    assert_eq!(home.bare().arg("no-such-command").output().code, Some(2));
+    assert_eq!(home.bare().arg("plugins").arg("no-such-plugin").output().code, Some(2));
+}
+
+#[tokio::test]
+async fn an_export_sent_to_another_instance_is_the_same_export_there() {
+    let (here, there) = (Home::new(), Home::new());
+    let sidecar = here.setup().start().await;
+    for marker in ["one", "two", "three"] {
+        let mut event = marked(marker);
+        event["input"] = serde_json::json!({"text": format!("zero \u{0} and {marker}"), "n": [1, 2.5, null]});
+        event["duration_ms"] = 1.5.into();
+        assert_eq!(post(sidecar.ingest, &Request::events(event.to_string())).await.status, 200);
+    }
+    // Of the running instance's file.
+    let db = here.db().display().to_string();
+    let export = here.bare().arg("export").arg("--db").arg(&db).output();
+    assert_eq!(export.code, Some(0), "{}", export.stderr);
+    assert_eq!(export.stdout.lines().count(), 3);
+    sidecar.stop().await;
+
+    let other = there.setup().start().await;
+    let answer = post(other.ingest, &Request::lines(export.stdout.clone())).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    other.stop().await;
+    let again = there.bare().arg("export").arg("--db").arg(there.db().display().to_string()).output();
+    assert_eq!(again.stdout, export.stdout);
+}
+
+#[test]
+fn an_export_of_nothing_fails_and_makes_nothing() {
+    let home = Home::new();
+    let output = home.bare().arg("export").arg("--db").arg("missing.db").output();
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("missing.db"), "{}", output.stderr);
+    assert!(!home.path("missing.db").exists());
+}
+
+#[tokio::test]
+async fn health_tells_the_living_from_the_dead() {
+    let home = Home::new();
+    let sidecar = home.setup().start().await;
+    let ask = |args: &[&str]| {
+        let setup = home.setup().set("api.bind", &sidecar.api.to_string()).arg("health");
+        args.iter().fold(setup, |setup, arg| setup.arg(*arg)).output()
+    };
+    assert_eq!(ask(&[]).code, Some(0));
+    assert_eq!(ask(&["--ready"]).code, Some(0));
+    let api = sidecar.api;
+    sidecar.stop().await;
+    let dead = home.setup().set("api.bind", &api.to_string()).arg("health").output();
+    assert_eq!(dead.code, Some(1));
+    assert!(dead.stderr.contains("is openclaw-trace running?"), "{}", dead.stderr);
+}
+
+#[tokio::test]
+async fn secrets_are_shown_nowhere() {
+    let home = Home::new();
+    let secret = "s3cr3t-never-to-be-seen";
+    let setup = home
+        .setup()
+        .more("[sinks.push]\ntype = \"augmi_push\"\ninputs = [\"store\"]\nendpoint = \"http://127.0.0.1:9/x\"\n")
+        .env("TRACE_PUSH_TOKEN", secret)
+        .env("TRACE_INGEST_TOKEN", secret);
+    for args in [vec!["config"], vec!["config", "--json"], vec!["validate"], vec!["graph"]] {
+        let output = args.iter().fold(setup.clone(), |setup, arg| setup.arg(*arg)).output();
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret), "{args:?}");
+    }
+    assert!(setup.clone().arg("config").output().stdout.contains("sinks.push.token = \"[secret]\""));
+    let sidecar = setup.set("runtime.log_level", "trace").start().await;
+    let request = Request::events(marked("x").to_string()).header("authorization", &format!("Bearer {secret}"));
+    assert_eq!(post(sidecar.ingest, &request).await.status, 200);
+    let wrong = Request::events(marked("x").to_string()).header("authorization", &format!("Bearer {secret}x"));
+    assert!(!post(sidecar.ingest, &wrong).await.text().contains(secret));
+    assert!(!get(sidecar.api, "/metrics").await.text().contains(secret));
+    assert!(!sidecar.log().contains(secret));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_what_prometheus_reads() {
+    let home = Home::new();
+    let sidecar = home.setup().start().await;
+    post(sidecar.ingest, &Request::events(marked("x").to_string())).await;
+    let answer = get(sidecar.api, "/metrics").await;
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        assert!(name.starts_with("openclaw_trace_"), "{line}");
+    }
+    assert!(text.contains("openclaw_trace_store_events_total{component=\"store\"} 1"), "{text}");
+    let file = home.path("metrics.txt");
+    std::fs::write(&file, &text).unwrap();
+    let promtool = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output();
+    match promtool {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => println!("skipped: promtool is not installed, so only the form of each line was checked"),
+    }
+    sidecar.stop().await;
+    assert_eq!(stored(&home.db()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_in_one_line() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut sidecar = home.setup().set("sources.http.bind", &address).spawn();
+    assert_eq!(sidecar.exit_code().await, Some(1));
+    let log = sidecar.log();
+    assert!(log.contains(&address) && log.contains("another process has the port"), "{log}");
+}
