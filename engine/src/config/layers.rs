@@ -131,7 +131,9 @@ impl Layers {
     }
 
     pub(super) fn error_at(&self, path: &str, message: &str) -> ConfigError {
-        let mut at = path;
+        // A plugin may write `rules[0]`; lines and layers are kept under `rules.0`.
+        let path = &path.replace('[', ".").replace(']', "");
+        let mut at = path.as_str();
         loop {
             if let Some(origin) = self.origin(at) {
                 return ConfigError { origin, key: path.to_owned(), message: message.to_owned() };
