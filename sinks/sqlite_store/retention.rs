@@ -1,7 +1,7 @@
 //! Deleting what is too old, and what is too much: a little at a time, so that no write waits long.
 
 use engine::Timestamp;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, ToSql, TransactionBehavior, params};
 
 use super::space;
 
@@ -58,11 +58,13 @@ fn by_age(connection: &mut Connection, budget: Budget, now: Timestamp) -> rusqli
         return Ok(Step::default());
     }
     let oldest = now.as_nanos().saturating_sub(i64::from(budget.days).saturating_mul(DAY_NANOS));
-    delete(connection, "SELECT id FROM events WHERE ts < ?1 ORDER BY ts LIMIT ?2", oldest)
+    let which = "SELECT id FROM events WHERE ts < ?1 ORDER BY ts LIMIT ?2";
+    delete(connection, which, params![oldest, STEP as i64])
 }
 
 fn by_size(connection: &mut Connection, budget: Budget) -> rusqlite::Result<Step> {
-    if space::used_bytes(connection)? <= budget.bytes {
+    let excess = space::used_bytes(connection)?.saturating_sub(budget.bytes);
+    if excess == 0 {
         return Ok(Step::default());
     }
     // Pushes go in order, so what was pushed lies before the first that was not.
@@ -71,21 +73,28 @@ fn by_size(connection: &mut Connection, budget: Budget) -> rusqlite::Result<Step
         [],
         |row| row.get(0),
     )?;
-    let pushed = "SELECT id FROM events WHERE id < ?1 ORDER BY id LIMIT ?2";
-    let done = delete(connection, pushed, first_unsent.unwrap_or(i64::MAX))?;
-    if done.deleted > 0 { Ok(done) } else { delete(connection, pushed, i64::MAX) }
+    // No more than the excess: rows differ in size by a factor of a thousand, and a step of large
+    // ones could empty a small store. Too little is made good by the next step.
+    let which = "SELECT id FROM (
+            SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM (
+                SELECT id, 200 + ifnull(octet_length(input), 0) + ifnull(octet_length(output), 0)
+                    + ifnull(octet_length(attributes), 0) + ifnull(octet_length(error), 0) AS size
+                FROM events WHERE id < ?1 ORDER BY id LIMIT ?2
+            )
+        ) WHERE before < ?3";
+    let excess = i64::try_from(excess).unwrap_or(i64::MAX);
+    let done = delete(connection, which, params![first_unsent.unwrap_or(i64::MAX), STEP as i64, excess])?;
+    if done.deleted > 0 { Ok(done) } else { delete(connection, which, params![i64::MAX, STEP as i64, excess]) }
 }
 
-fn delete(connection: &mut Connection, which: &str, bound: i64) -> rusqlite::Result<Step> {
+fn delete(connection: &mut Connection, which: &str, bounds: &[&dyn ToSql]) -> rusqlite::Result<Step> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let unsent: i64 = transaction
         .prepare_cached(&format!(
             "SELECT count(*) FROM events WHERE pushed_at IS NULL AND quarantined_at IS NULL AND id IN ({which})"
         ))?
-        .query_row(params![bound, STEP as i64], |row| row.get(0))?;
-    let deleted = transaction
-        .prepare_cached(&format!("DELETE FROM events WHERE id IN ({which})"))?
-        .execute(params![bound, STEP as i64])?;
+        .query_row(bounds, |row| row.get(0))?;
+    let deleted = transaction.prepare_cached(&format!("DELETE FROM events WHERE id IN ({which})"))?.execute(bounds)?;
     transaction.commit()?;
     Ok(Step { deleted, unsent: usize::try_from(unsent).unwrap_or(0), more: deleted > 0 })
 }
