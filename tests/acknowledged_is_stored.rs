@@ -36,7 +36,7 @@ async fn load(
     let Ok(mut client) = Client::connect(address).await else { return safe };
     for number in 0.. {
         let count = if random.random_ratio(1, 3) { 1 } else { random.random_range(10..=50) };
-        let events: Vec<_> = (0..count).map(|at| marked(&format!("{round}.{connection}.{number}.{at}"))).collect();
+        let events: Vec<_> = (0..count).map(|at| marked(&format!("r{round}c{connection}n{number}a{at}"))).collect();
         let request = match (count, random.random_bool(0.5)) {
             (1, _) => Request::events(events[0].to_string()),
             (_, true) => Request::events(array(&events)),

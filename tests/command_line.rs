@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Home, Request, get, marked, post, stored};
+use support::{Home, Request, get, marked, post};
 
 #[test]
 fn help_and_version_answer() {
@@ -96,34 +96,6 @@ async fn secrets_are_shown_nowhere() {
     assert!(!get(sidecar.api, "/metrics").await.text().contains(secret));
     assert!(!sidecar.log().contains(secret));
     sidecar.stop().await;
-}
-
-#[tokio::test]
-async fn metrics_are_what_prometheus_reads() {
-    let home = Home::new();
-    let sidecar = home.setup().start().await;
-    post(sidecar.ingest, &Request::events(marked("x").to_string())).await;
-    let answer = get(sidecar.api, "/metrics").await;
-    assert_eq!(answer.status, 200);
-    let text = answer.text();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        assert!(value.parse::<f64>().is_ok(), "{line}");
-        assert!(name.starts_with("openclaw_trace_"), "{line}");
-    }
-    assert!(text.contains("openclaw_trace_store_events_total{component=\"store\"} 1"), "{text}");
-    let file = home.path("metrics.txt");
-    std::fs::write(&file, &text).unwrap();
-    let promtool = std::process::Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(&file).unwrap())
-        .output();
-    match promtool {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(_) => println!("skipped: promtool is not installed, so only the form of each line was checked"),
-    }
-    sidecar.stop().await;
-    assert_eq!(stored(&home.db()).len(), 1);
 }
 
 #[tokio::test]

@@ -78,6 +78,14 @@ impl Receiver {
         self.shared.lock().unwrap().behaviour = behaviour;
     }
 
+    /// Closes the port and returns once nobody can connect.
+    pub async fn stop(self) {
+        let address = self.address;
+        drop(self);
+        super::eventually("the receiver is down", async || tokio::net::TcpStream::connect(address).await.is_err())
+            .await;
+    }
+
     /// Every request that arrived so far.
     pub fn pushed(&self) -> Vec<Pushed> {
         self.shared.lock().unwrap().pushed.clone()
