@@ -136,7 +136,8 @@ async fn take(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, body
             pushed.kept = true;
             (200, json!({"accepted": events.len()}))
         }
-        Behaviour::Refuse(status) => (*status, json!({"error": "no"})),
+        // The status alone must tell: nothing in the body says that it went wrong.
+        Behaviour::Refuse(status) => (*status, json!({})),
         Behaviour::Reject(marker) => {
             pushed.kept = true;
             match guilty(marker) {
