@@ -67,14 +67,7 @@ async fn while_it_drains_new_requests_are_told_503_and_when_to_come_back() {
     let (address, in_flight) = (sidecar.ingest, event());
     let id = id_of(&in_flight);
     let pending = tokio::spawn(async move { post(address, &Request::events(in_flight.to_string())).await });
-    eventually("a request is in flight", async || {
-        get(sidecar.api, "/metrics")
-            .await
-            .text()
-            .lines()
-            .any(|line| line.starts_with("openclaw_trace_in_flight_events") && line.ends_with(" 1"))
-    })
-    .await;
+    sidecar.in_flight(1).await;
     sidecar.signal(Signal::TERM);
     eventually("it drains", async || sidecar.log().contains("draining")).await;
     let answer = post(sidecar.ingest, &Request::events(event().to_string())).await;
@@ -103,14 +96,7 @@ async fn a_second_signal_stops_at_once_and_not_with_zero() {
         let mut client = Client::connect(address).await.unwrap();
         client.send(&Request::events(event().to_string())).await
     });
-    eventually("a request is in flight", async || {
-        get(sidecar.api, "/metrics")
-            .await
-            .text()
-            .lines()
-            .any(|line| line.starts_with("openclaw_trace_in_flight_events") && line.ends_with(" 1"))
-    })
-    .await;
+    sidecar.in_flight(1).await;
     sidecar.signal(Signal::TERM);
     eventually("it drains", async || sidecar.log().contains("draining")).await;
     sidecar.signal(Signal::TERM);

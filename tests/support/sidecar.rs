@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually, get};
 
 /// A directory of one test's own: the database, the configuration, and where the program is started.
 pub struct Home(TempDir);
@@ -219,6 +219,16 @@ impl Sidecar {
         self.signal(Signal::TERM);
         let code = self.exit_code().await;
         assert_eq!(code, Some(0), "an orderly stop:\n{}", self.log());
+    }
+
+    /// Waits until so many events are admitted and not yet done with, by its own word.
+    pub async fn in_flight(&self, events: usize) {
+        let end = format!(" {events}");
+        eventually("the events are in flight", async || {
+            let metrics = get(self.api, "/metrics").await.text();
+            metrics.lines().any(|line| line.starts_with("openclaw_trace_in_flight_events") && line.ends_with(&end))
+        })
+        .await;
     }
 
     /// What it wrote to its standard error so far.
