@@ -23,12 +23,7 @@ pub use truncate::Truncate;
 
 /// `, did you mean "x"?` where one of the known names is close to the unknown one, else nothing.
 fn did_you_mean<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
-    known
-        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3))
-        .map(|(_, name)| format!(", did you mean {name:?}?"))
-        .unwrap_or_default()
+    engine::config::nearest(unknown, known).map(|name| format!(", did you mean {name:?}?")).unwrap_or_default()
 }
 
 #[cfg(test)]

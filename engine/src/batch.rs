@@ -34,8 +34,6 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// No credits: too much is in flight.
     Full,
-    /// The process is draining.
-    Draining,
     /// A sink cannot keep events now (disk reserve reached).
     NoSpace,
     /// A sink failed.
