@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Registry;
 use engine::config::Inputs;
 
+use crate::logging::say;
 use crate::{commands, env_names, run};
 
 /// Where a configuration file is looked for when none is named, in this order.
@@ -135,7 +136,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
     match done {
         Ok(text) => print(&text),
         Err(failure) => {
-            eprintln!("{}", failure.message);
+            say(&failure.message);
             ExitCode::from(failure.code)
         }
     }
@@ -147,7 +148,7 @@ fn print(text: &str) -> ExitCode {
         // `openclaw-trace config | head` is no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cannot write to standard output: {error}");
+            say(&format!("cannot write to standard output: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
     let (settings, api, graph) = match build(inputs, registry, &metrics) {
         Ok(built) => built,
         Err(errors) => {
-            eprintln!("{errors}");
+            logging::say(&errors.to_string());
             return ExitCode::from(2);
         }
     };
@@ -108,8 +108,8 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
 /// The first signal drains, the second ends the process at once.
 async fn watch_signals(mut terminate: Signal, mut interrupt: Signal, shutdown: CancellationToken) {
     let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
-    tracing::info!(signal = name, "draining; a second signal stops at once");
     shutdown.cancel();
+    tracing::info!(signal = name, "draining; a second signal stops at once");
     tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
     tracing::error!("a second signal: stopped without draining");
     std::process::exit(1);

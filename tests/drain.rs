@@ -140,3 +140,31 @@ async fn a_receiver_that_hangs_does_not_hold_the_stop() {
     assert_eq!(sidecar.exit_code().await, Some(0), "its events stay in the store:\n{}", sidecar.log());
     assert!(stored_ids(&home.db()).contains(&id_of(&sent)));
 }
+
+#[tokio::test]
+async fn a_stop_is_orderly_when_nobody_reads_the_log_any_more() {
+    let home = Home::new();
+    let setup = home
+        .setup()
+        .set("runtime.log_level", "trace")
+        .set("sinks.store.busy_timeout", "100ms")
+        .deaf_after("ingest listening");
+    let mut sidecar = setup.start().await;
+    let sent = event();
+    // Each of these writes log lines into a pipe that has no reader.
+    for _ in 0..3 {
+        assert_eq!(post(sidecar.ingest, &Request::events(sent.to_string())).await.status, 200);
+    }
+    let lock = open(&home.db());
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(
+        post(sidecar.ingest, &Request::events(event().to_string())).await.status,
+        503,
+        "the store's thread lives"
+    );
+    lock.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(post(sidecar.ingest, &Request::events(event().to_string())).await.status, 200);
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.exit_code().await, Some(0));
+    assert!(stored_ids(&home.db()).contains(&id_of(&sent)));
+}

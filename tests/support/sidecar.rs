@@ -82,9 +82,16 @@ pub struct Setup {
     config: Option<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    deaf_after: Option<String>,
 }
 
 impl Setup {
+    /// Stops reading the log, and closes its pipe, after a line that holds `text`.
+    pub fn deaf_after(mut self, text: &str) -> Self {
+        self.deaf_after = Some(text.to_owned());
+        self
+    }
+
     /// More text for the configuration file.
     pub fn more(mut self, text: &str) -> Self {
         self.config.get_or_insert_default().push_str(text);
@@ -155,13 +162,20 @@ impl Setup {
         let stderr = child.stderr.take().expect("stderr is a pipe");
         let log = Arc::new(Mutex::new(String::new()));
         let lines = Arc::clone(&log);
+        let deaf_after = self.deaf_after.clone();
         let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut lines = lines.lock().unwrap();
-                lines.push_str(&line);
-                lines.push('\n');
+            let mut stderr = BufReader::new(stderr);
+            let mut line = String::new();
+            while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
+                lines.lock().unwrap().push_str(&line);
+                // Returning closes the pipe: from here on nobody hears the program.
+                if deaf_after.as_ref().is_some_and(|last| line.contains(last)) {
+                    return;
+                }
+                line.clear();
             }
         });
+
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Sidecar { child, log, reader: Some(reader), ingest: nowhere, api: nowhere }
     }
