@@ -61,9 +61,20 @@ pub enum Outcome {
 
 type Hook = Box<dyn FnOnce(&Outcome) + Send>;
 
+/// A piece of a source's own state, to be kept in the same transaction as the events that it speaks
+/// of: how far a file was read, what a counter stood at. Either both are safe or neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// Its name, single within the source.
+    pub key: String,
+    /// What to remember; `None` forgets it.
+    pub value: Option<String>,
+}
+
 struct Delivery {
     state: Mutex<State>,
     acknowledged: bool,
+    keep: Vec<Keep>,
     // Dropped with the delivery: after `drop` below has computed the outcome.
     _credits: Credits,
 }
@@ -130,13 +141,19 @@ impl Batch {
     /// told "queued": a sink must then try on through passing failures rather than fail.
     #[must_use]
     pub fn new(events: Vec<Event>, credits: Credits, acknowledged: bool) -> (Self, Receipt) {
+        Self::keeping(events, Vec::new(), credits, acknowledged)
+    }
+
+    /// A batch with state of its source, which sinks that keep events keep beside them.
+    #[must_use]
+    pub fn keeping(events: Vec<Event>, keep: Vec<Keep>, credits: Credits, acknowledged: bool) -> (Self, Receipt) {
         let (report, receipt) = oneshot::channel();
         let state = State { report: Some(report), ..State::default() };
         let batch = Self {
             events: events.into_iter().map(Arc::new).collect(),
             duplicates: 0,
             confirmed: false,
-            delivery: Arc::new(Delivery { state: Mutex::new(state), acknowledged, _credits: credits }),
+            delivery: Arc::new(Delivery { state: Mutex::new(state), acknowledged, keep, _credits: credits }),
         };
         (batch, Receipt(receipt))
     }
@@ -167,6 +184,18 @@ impl Batch {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.iter().map(Event::size_bytes).sum()
+    }
+
+    /// The source's state that comes with it.
+    #[must_use]
+    pub fn keep(&self) -> &[Keep] {
+        &self.delivery.keep
+    }
+
+    /// Adds an event that a transform has made of the others. It travels on the credits that the
+    /// batch was admitted with, so it must be small beside them.
+    pub fn push(&mut self, event: Event) {
+        self.events.push(Arc::new(event));
     }
 
     /// Drops the events for which `is_duplicate` says that they are safe already, and counts them.

@@ -20,7 +20,7 @@ pub mod plugin;
 pub mod runtime;
 
 pub use admission::{Admission, Credits};
-pub use batch::{Batch, Outcome, Receipt, Refusal, RefusalKind};
+pub use batch::{Batch, Keep, Outcome, Receipt, Refusal, RefusalKind};
 pub use event::{Event, EventError, Kind, Status, Timestamp, TraceId};
 pub use json::Json;
 pub use outbox::{Cursor, Outbox, OutboxError, Unsent};

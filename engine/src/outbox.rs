@@ -44,6 +44,9 @@ pub trait Outbox: Send + Sync {
     /// A piece of the reader's state, by key.
     async fn load_state(&self, key: &str) -> Result<Option<String>, OutboxError>;
 
+    /// All state whose key begins with `prefix`, in the order of the keys.
+    async fn states(&self, prefix: &str) -> Result<Vec<(String, String)>, OutboxError>;
+
     /// Keeps a piece of the reader's state.
     async fn save_state(&self, key: &str, value: &str) -> Result<(), OutboxError>;
 }

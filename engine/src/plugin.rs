@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{IntCounter, IntCounterVec, Metrics};
-use crate::{Admission, Batch, Event, Outbox, Receipt, Refusal, RefusalKind};
+use crate::{Admission, Batch, Event, Keep, Outbox, OutboxError, Receipt, Refusal, RefusalKind};
 
 /// One thing wrong with a configuration, for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +176,15 @@ pub struct Outlet {
     pub(crate) gates: Vec<watch::Receiver<Option<Refusal>>>,
     pub(crate) offered: IntCounter,
     pub(crate) refused: IntCounterVec,
+    pub(crate) state: SourceState,
+}
+
+/// Where a source's state is kept: beside the events, in the first sink behind it that keeps any.
+#[derive(Clone)]
+pub(crate) struct SourceState {
+    /// Before each key, so that two sources cannot meet.
+    pub(crate) prefix: String,
+    pub(crate) store: Option<Arc<dyn Outbox>>,
 }
 
 /// The part of the graph behind a source.
@@ -192,25 +201,53 @@ impl Outlet {
     /// # Errors
     /// A [`Refusal`] when there are no credits or a sink takes nothing now.
     pub fn try_send(&self, events: Vec<Event>, acknowledged: bool) -> Result<Receipt, Refusal> {
+        self.try_send_keeping(events, Vec::new(), acknowledged)
+    }
+
+    /// Like [`Outlet::try_send`], with state of the source that is kept exactly if the events are.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there are no credits or a sink takes nothing now.
+    pub fn try_send_keeping(
+        &self,
+        events: Vec<Event>,
+        keep: Vec<Keep>,
+        acknowledged: bool,
+    ) -> Result<Receipt, Refusal> {
         self.check_gates()?;
-        let (count, bytes) = weigh(&events);
+        let (count, bytes) = weigh(&events, &keep);
         let Some(credits) = self.admission.try_acquire(count, bytes) else {
             self.refused.with_label_values(&["full"]).inc_by(count as u64);
             let message = "too many events in flight; send them again later";
             return Err(Refusal::new(RefusalKind::Full, message, Duration::from_secs(1)));
         };
-        Ok(self.route(events, credits, acknowledged))
+        Ok(self.route(events, keep, credits, acknowledged))
     }
 
-    /// Like [`Outlet::try_send`], but waits for credits.
+    /// Like [`Outlet::try_send_keeping`], but waits for credits.
     ///
     /// # Errors
     /// A [`Refusal`] when a sink takes nothing now.
-    pub async fn send(&self, events: Vec<Event>, acknowledged: bool) -> Result<Receipt, Refusal> {
+    pub async fn send(&self, events: Vec<Event>, keep: Vec<Keep>, acknowledged: bool) -> Result<Receipt, Refusal> {
         self.check_gates()?;
-        let (count, bytes) = weigh(&events);
+        let (count, bytes) = weigh(&events, &keep);
         let credits = self.admission.acquire(count, bytes).await;
-        Ok(self.route(events, credits, acknowledged))
+        Ok(self.route(events, keep, credits, acknowledged))
+    }
+
+    /// What this source had kept when it last ran: key and value, in the order of the keys. Nothing
+    /// where no sink behind it keeps events.
+    ///
+    /// # Errors
+    /// When the sink cannot be read.
+    pub async fn kept(&self) -> Result<Vec<(String, String)>, OutboxError> {
+        let Some(store) = &self.state.store else { return Ok(Vec::new()) };
+        let prefix = &self.state.prefix;
+        let found = store.states(prefix).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(key, value)| key.strip_prefix(prefix).map(|key| (key.to_owned(), value)))
+            .collect())
     }
 
     /// Whether any sink behind this outlet refuses everything now, and why.
@@ -227,16 +264,20 @@ impl Outlet {
         }
     }
 
-    fn route(&self, events: Vec<Event>, credits: crate::Credits, acknowledged: bool) -> Receipt {
+    fn route(&self, events: Vec<Event>, mut keep: Vec<Keep>, credits: crate::Credits, acknowledged: bool) -> Receipt {
         self.offered.inc_by(events.len() as u64);
-        let (batch, receipt) = Batch::new(events, credits, acknowledged);
+        for item in &mut keep {
+            item.key.insert_str(0, &self.state.prefix);
+        }
+        let (batch, receipt) = Batch::keeping(events, keep, credits, acknowledged);
         self.route.send(batch);
         receipt
     }
 }
 
-fn weigh(events: &[Event]) -> (usize, usize) {
-    (events.len(), events.iter().map(Event::size_bytes).sum())
+fn weigh(events: &[Event], keep: &[Keep]) -> (usize, usize) {
+    let state: usize = keep.iter().map(|item| item.key.len() + item.value.as_ref().map_or(0, String::len)).sum();
+    (events.len(), state + events.iter().map(Event::size_bytes).sum::<usize>())
 }
 
 /// How one type of plugin is made from its table.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RuntimeSettings;
 use crate::graph::{Edges, Graph, Named};
 use crate::metrics::{IntCounter, IntGauge, Metrics};
-use crate::plugin::{OpenError, Outlet, Route, Sink, Transform};
+use crate::plugin::{OpenError, Outlet, Route, Sink, SourceState, Transform};
 use crate::{Admission, Batch, Outbox, Refusal};
 
 /// The most events that a sink is given as one write, and the most bytes: what a group commit holds.
@@ -136,11 +136,12 @@ impl Runtime {
         let mut source_tasks = JoinSet::new();
         let mut reader_tasks = JoinSet::new();
         if opening.is_ok() {
-            let routes = Routes { edges: &edges, transforms: &transforms, queues: &queues, gates: &gates };
+            let routes = Routes { edges: &edges, transforms: &transforms, queues: &queues, gates: &gates, outboxes: &outboxes };
             let refused =
                 self.metrics.counter_by("runtime", "refused_total", "Requests refused at admission.", "reason");
             for Named { name, component } in sources {
                 let (route, gates) = routes.from(&name);
+                let state = SourceState { prefix: format!("source.{name}."), store: routes.keeper(&name) };
                 let offered = self.metrics.counter(&name, "admitted_events_total", "Events admitted from this source.");
                 let outlet = Outlet {
                     admission: admission.clone(),
@@ -148,6 +149,7 @@ impl Runtime {
                     gates,
                     offered,
                     refused: refused.clone(),
+                    state,
                 };
                 let stop = stop_sources.clone();
                 source_tasks.spawn(async move {
@@ -331,7 +333,7 @@ impl Route for Branch {
         if let Some(transform) = &self.transform {
             transform.apply(&mut batch);
         }
-        if batch.is_empty() {
+        if batch.is_empty() && batch.keep().is_empty() {
             // Every event was safe already, or dropped on purpose: done, and well.
             batch.confirm(0);
             return;
@@ -361,6 +363,7 @@ struct Routes<'a> {
     transforms: &'a BTreeMap<String, Arc<dyn Transform>>,
     queues: &'a BTreeMap<String, Queue>,
     gates: &'a BTreeMap<String, watch::Receiver<Option<Refusal>>>,
+    outboxes: &'a BTreeMap<String, Arc<dyn Outbox>>,
 }
 
 impl Routes<'_> {
@@ -379,5 +382,13 @@ impl Routes<'_> {
             }
         }
         (branch, gates)
+    }
+
+    /// The first sink behind `name` that keeps events, and so a source's state too.
+    fn keeper(&self, name: &str) -> Option<Arc<dyn Outbox>> {
+        self.edges
+            .get(name)?
+            .iter()
+            .find_map(|reader| self.outboxes.get(reader).cloned().or_else(|| self.keeper(reader)))
     }
 }

@@ -116,6 +116,16 @@ impl Outbox for StoreOutbox {
         .await
     }
 
+    async fn states(&self, prefix: &str) -> Result<Vec<(String, String)>, OutboxError> {
+        let prefix = prefix.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT key, value FROM state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?;
+            statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .await
+    }
+
     async fn save_state(&self, key: &str, value: &str) -> Result<(), OutboxError> {
         self.change(Change::State(key.to_owned(), value.to_owned())).await
     }

@@ -225,6 +225,9 @@ impl Writer {
                     already += usize::from(insert_event(&mut insert, event, now)? == 0);
                 }
                 duplicates.push(already);
+                for item in batch.keep() {
+                    keep_state(&transaction, &item.key, item.value.as_deref())?;
+                }
             }
         }
         transaction.commit()?;
@@ -291,13 +294,7 @@ impl Writer {
                     )?
                     .execute(params![event.as_bytes(), now, reason])?;
             }
-            Change::State(key, value) => {
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
-                    )?
-                    .execute(params![key, value])?;
-            }
+            Change::State(key, value) => keep_state(&transaction, key, Some(value))?,
         }
         transaction.commit()
     }
@@ -446,6 +443,18 @@ fn open_or_set_aside(
         "the database is damaged: it was set aside and a new one begun; `sqlite3 FILE .recover` may save what is in it"
     );
     schema::open(path, synchronous, busy)
+}
+
+fn keep_state(connection: &Connection, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => connection
+            .prepare_cached(
+                "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            )?
+            .execute(params![key, value])?,
+        None => connection.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key])?,
+    };
+    Ok(())
 }
 
 fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Event, now: i64) -> rusqlite::Result<usize> {

@@ -101,6 +101,10 @@ impl Outbox for Memory {
         Ok(self.state.lock().unwrap().get(key).cloned())
     }
 
+    async fn states(&self, _: &str) -> Result<Vec<(String, String)>, OutboxError> {
+        Ok(Vec::new())
+    }
+
     async fn save_state(&self, key: &str, value: &str) -> Result<(), OutboxError> {
         self.state.lock().unwrap().insert(key.to_owned(), value.to_owned());
         Ok(())
