@@ -3,5 +3,7 @@
 pub mod cgroup_metrics;
 pub mod http_ingest;
 
+mod identity;
+
 pub use cgroup_metrics::CgroupMetrics;
 pub use http_ingest::HttpIngest;

@@ -56,6 +56,16 @@ impl Metrics {
         }
     }
 
+    /// The largest value of the gauges `openclaw_trace_{name}` over all components; `None` where no
+    /// component has one.
+    #[must_use]
+    pub fn largest(&self, name: &str) -> Option<f64> {
+        let families = self.registry.gather();
+        let family =
+            families.iter().find(|family| family.name().strip_prefix(PREFIX).is_some_and(|n| n[1..] == *name))?;
+        family.get_metric().iter().map(|metric| metric.get_gauge().get_value()).reduce(f64::max)
+    }
+
     fn register<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>, name: &str) -> M {
         // Names are constants of this code base and a component is built once, so neither fails
         // but by a mistake that the first test of that component meets.

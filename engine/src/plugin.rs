@@ -264,6 +264,18 @@ impl Outlet {
         }
     }
 
+    /// Whether any sink behind this outlet refuses everything now; counts nothing.
+    #[must_use]
+    pub fn is_refusing(&self) -> bool {
+        self.gates.iter().any(|gate| gate.borrow().is_some())
+    }
+
+    /// Events and bytes admitted by all sources and not yet done with.
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, usize) {
+        self.admission.in_flight()
+    }
+
     fn route(&self, events: Vec<Event>, mut keep: Vec<Keep>, credits: crate::Credits, acknowledged: bool) -> Receipt {
         self.offered.inc_by(events.len() as u64);
         for item in &mut keep {

@@ -136,7 +136,8 @@ impl Runtime {
         let mut source_tasks = JoinSet::new();
         let mut reader_tasks = JoinSet::new();
         if opening.is_ok() {
-            let routes = Routes { edges: &edges, transforms: &transforms, queues: &queues, gates: &gates, outboxes: &outboxes };
+            let routes =
+                Routes { edges: &edges, transforms: &transforms, queues: &queues, gates: &gates, outboxes: &outboxes };
             let refused =
                 self.metrics.counter_by("runtime", "refused_total", "Requests refused at admission.", "reason");
             for Named { name, component } in sources {

@@ -7,6 +7,7 @@ use axum::http::{Response, StatusCode};
 use engine::{Refusal, RefusalKind, TraceId};
 use serde::Serialize;
 
+use super::otlp::Encoding;
 use super::parse::Rejected;
 
 /// An answer, and when to come back.
@@ -14,6 +15,8 @@ use super::parse::Rejected;
 pub(super) struct Answer {
     status: StatusCode,
     body: String,
+    /// What a refusal says, for clients that want it in another form.
+    message: String,
     retry_after: Option<Duration>,
 }
 
@@ -46,12 +49,13 @@ impl Answer {
             trace_ids: ids,
         };
         let status = if nothing { StatusCode::BAD_REQUEST } else { status };
-        Self { status, body: json(&taken), retry_after: None }
+        Self { status, body: json(&taken), message: String::new(), retry_after: None }
     }
 
     /// A refusal that no retry will change.
     pub(super) fn error(status: StatusCode, message: &str) -> Self {
-        Self { status, body: json(&Error { error: message, trace_ids: &[] }), retry_after: None }
+        let body = json(&Error { error: message, trace_ids: &[] });
+        Self { status, body, message: message.to_owned(), retry_after: None }
     }
 
     /// A refusal that a later retry may change.
@@ -67,6 +71,11 @@ impl Answer {
         )
     }
 
+    /// Not now, for a reason of our own.
+    pub(super) fn busy(message: &str) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, message, Duration::from_secs(1))
+    }
+
     pub(super) fn over_rate(wait: Duration) -> Self {
         Self::later(StatusCode::TOO_MANY_REQUESTS, "over the rate limit of this port; send again later", wait)
     }
@@ -78,12 +87,22 @@ impl Answer {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             body: json(&Error { error: message, trace_ids: ids }),
+            message: message.to_owned(),
             retry_after: Some(Duration::from_secs(5)),
         }
     }
 
     pub(super) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// As OTLP has refusals.
+    pub(super) fn into_otlp(self, encoding: Encoding) -> Response<Body> {
+        let response = encoding.refused(self.status, &self.message);
+        match self.retry_after {
+            Some(wait) => listener::retry_after(response, wait),
+            None => response,
+        }
     }
 
     pub(super) fn into_response(self) -> Response<Body> {

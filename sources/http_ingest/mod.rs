@@ -1,4 +1,12 @@
-//! `http_ingest`: events over HTTP, `POST /v1/events`.
+//! `http_ingest`: events over HTTP.
+//!
+//! | request | what it takes | answered |
+//! |---|---|---|
+//! | `POST /v1/events` | events (`parse.rs`) | 200, or 202 when only queued |
+//! | `POST /v1/traces`, `/v1/metrics`, `/v1/logs` | OTLP, protobuf or JSON (`otlp/`) | 200, as OTLP asks |
+//! | `POST /v1/traces` | the flat model call of Augmi's agents (`flat.rs`) | 202 |
+//! | `POST /v1/errors` | their flat error | 202 |
+//! | `GET /health` | | 200, or 503 |
 //!
 //! The way of a request, each step of which can end it:
 //! who asks (token, `Host`, `Origin`) → is there a sink that takes anything → the body, within a
@@ -10,30 +18,25 @@
 
 mod answer;
 mod body;
+mod flat;
+mod handlers;
+mod otlp;
 mod parse;
+mod service;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response, StatusCode};
-use axum::routing::{any, post};
 use engine::config::{Secret, Size, Time};
-use engine::metrics::{IntCounter, IntCounterVec};
-use engine::{Admission, BuildContext, OpenError, Outcome, Outlet, Problem, Problems, Source, SourceConfig};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use listener::{Bearer, Hosts, Limits, Listener};
+use engine::metrics::{IntCounter, IntCounterVec, Metrics};
+use engine::{BuildContext, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
+use listener::{Limits, Listener};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use answer::Answer;
-use parse::Format;
+use service::Service;
 
 /// When a request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +64,8 @@ pub struct HttpIngest {
     pub max_inflated: Size,
     /// Most events in one request.
     pub max_events: usize,
+    /// Most series of OTLP metrics whose last value is remembered; the one not heard of for longest makes room.
+    pub max_series: usize,
     /// Most connections at once.
     pub max_connections: usize,
     /// Events per second that are taken, over all clients; 0: no limit.
@@ -88,6 +93,7 @@ impl Default for HttpIngest {
             max_body: Size::mib(1),
             max_inflated: Size::mib(4),
             max_events: 1000,
+            max_series: 2048,
             max_connections: 256,
             rate_limit: 0,
             rate_burst: 0,
@@ -108,6 +114,7 @@ impl SourceConfig for HttpIngest {
             ("max_body", self.max_body.0),
             ("max_inflated", self.max_inflated.0),
             ("max_events", self.max_events as u64),
+            ("max_series", self.max_series as u64),
             ("max_connections", self.max_connections as u64),
         ];
         let times = [
@@ -132,6 +139,8 @@ impl SourceConfig for HttpIngest {
 struct Counts {
     requests: IntCounterVec,
     rejected: IntCounter,
+    /// All metrics of the process: `GET /health` tells a few of them.
+    all: Metrics,
 }
 
 impl Counts {
@@ -144,6 +153,7 @@ impl Counts {
                 "status",
             ),
             rejected: cx.metrics.counter(&cx.name, "ingest_rejected_total", "Events that could not be read."),
+            all: cx.metrics.clone(),
         }
     }
 }
@@ -179,111 +189,7 @@ impl Source for Ingest {
     async fn run(self: Box<Self>, outlet: Outlet, shutdown: CancellationToken) {
         let Some(listener) = self.listener else { return };
         let service = Service::new(self.config, self.counts, outlet, shutdown.clone());
-        let router = Router::new()
-            .route("/v1/events", post(events).fallback(not_post))
-            .fallback(any(not_found))
-            .with_state(Arc::new(service));
+        let router = handlers::router(Arc::new(service));
         listener.serve(router, shutdown).await;
     }
-}
-
-struct Service {
-    config: HttpIngest,
-    bearer: Bearer,
-    hosts: Hosts,
-    /// Bytes of bodies being read, over all requests; only its bytes are used.
-    reading: Admission,
-    rate: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
-    counts: Counts,
-    outlet: Outlet,
-    shutdown: CancellationToken,
-}
-
-impl Service {
-    fn new(config: HttpIngest, counts: Counts, outlet: Outlet, shutdown: CancellationToken) -> Self {
-        let rate = NonZeroU32::new(config.rate_limit).map(|per_second| {
-            let burst = NonZeroU32::new(config.rate_burst).unwrap_or(per_second);
-            (RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)), burst)
-        });
-        let reading = usize::try_from(config.max_inflated.0).unwrap_or(usize::MAX);
-        Self {
-            bearer: Bearer::new(config.token.reveal()),
-            hosts: Hosts::new(&config.allowed_hosts),
-            reading: Admission::new(usize::MAX, reading),
-            rate,
-            counts,
-            outlet,
-            shutdown,
-            config,
-        }
-    }
-
-    fn check_client(&self, headers: &HeaderMap) -> Result<(), Answer> {
-        self.hosts.check(headers).map_err(|why| Answer::error(StatusCode::FORBIDDEN, why))?;
-        self.bearer.check(headers).map_err(|(status, why)| Answer::error(status, why))
-    }
-
-    async fn take(&self, request: Request) -> Result<Answer, Answer> {
-        let (head, body) = request.into_parts();
-        let early = self.check_client(&head.headers).and_then(|()| {
-            if self.shutdown.is_cancelled() {
-                return Err(Answer::draining());
-            }
-            self.outlet.check_gates().map_err(Answer::from)?;
-            Format::of(&head.headers)
-        });
-        let format = match early {
-            Ok(format) => format,
-            Err(answer) => {
-                body::discard(body, &self.config).await;
-                return Err(answer);
-            }
-        };
-        let text = body::read(&head.headers, body, &self.config, &self.reading).await?;
-        let parsed = parse::events(&text, format, self.config.max_events)?;
-        drop(text);
-        self.counts.rejected.inc_by(parsed.rejected.len() as u64);
-        if parsed.events.is_empty() {
-            return Ok(Answer::taken(StatusCode::OK, 0, &[], &parsed.rejected));
-        }
-        self.check_rate(parsed.events.len())?;
-        let ids: Vec<_> = parsed.events.iter().map(|event| event.trace_id).collect();
-        let queued = self.config.acknowledge == Acknowledge::Queued;
-        let mut receipt = self.outlet.try_send(parsed.events, queued)?;
-        if queued {
-            return Ok(Answer::taken(StatusCode::ACCEPTED, 0, &ids, &parsed.rejected));
-        }
-        match tokio::time::timeout(self.config.answer_timeout.0, receipt.outcome()).await {
-            Ok(Outcome::Stored { duplicates }) => Ok(Answer::taken(StatusCode::OK, duplicates, &ids, &parsed.rejected)),
-            Ok(Outcome::Failed(refusal)) => Err(refusal.into()),
-            Err(_elapsed) => Err(Answer::unconfirmed(&ids)),
-        }
-    }
-
-    fn check_rate(&self, events: usize) -> Result<(), Answer> {
-        let Some((limiter, burst)) = &self.rate else { return Ok(()) };
-        // A request larger than the burst takes the whole burst: it could never pass otherwise.
-        let wanted = u32::try_from(events).ok().and_then(NonZeroU32::new).map_or(*burst, |n| n.min(*burst));
-        match limiter.check_n(wanted) {
-            Ok(Ok(())) | Err(_) => Ok(()),
-            Ok(Err(not_until)) => Err(Answer::over_rate(not_until.wait_time_from(DefaultClock::default().now()))),
-        }
-    }
-}
-
-async fn events(State(service): State<Arc<Service>>, request: Request) -> Response<Body> {
-    let answer = service.take(request).await.unwrap_or_else(|refused| refused);
-    service.counts.requests.with_label_values(&[answer.status().as_str()]).inc();
-    answer.into_response()
-}
-
-async fn not_post() -> Response<Body> {
-    let mut response = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "events come by POST").into_response();
-    response.headers_mut().insert(axum::http::header::ALLOW, axum::http::HeaderValue::from_static("POST"));
-    response
-}
-
-async fn not_found() -> Response<Body> {
-    let message = "no such path; events go to POST /v1/events, and what is stored is read on the API port";
-    Answer::error(StatusCode::NOT_FOUND, message).into_response()
 }

@@ -28,6 +28,14 @@ pub(super) struct Rejected {
     pub(super) error: String,
 }
 
+/// Reads one event from its JSON.
+pub(super) type Read = fn(&str) -> Result<Event, String>;
+
+/// The event as `/v1/events` takes it.
+pub(super) fn event(text: &str) -> Result<Event, String> {
+    Event::from_json(text).map_err(|error| error.to_string())
+}
+
 /// What a body held.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -66,7 +74,7 @@ impl Parsed {
 ///
 /// # Errors
 /// 400 where the body as a whole is not what it should be, 413 where it holds more than `most` events.
-pub(super) fn events(body: &[u8], format: Format, most: usize) -> Result<Parsed, Answer> {
+pub(super) fn events(body: &[u8], format: Format, most: usize, read: Read) -> Result<Parsed, Answer> {
     let mut parsed = Parsed::default();
     match format {
         Format::Ndjson => {
@@ -77,13 +85,13 @@ pub(super) fn events(body: &[u8], format: Format, most: usize) -> Result<Parsed,
                 }
                 let event = std::str::from_utf8(line)
                     .map_err(|error| format!("not UTF-8 at byte {} of the line", error.valid_up_to()))
-                    .and_then(|line| Event::from_json(line).map_err(|error| error.to_string()));
+                    .and_then(read);
                 parsed.add(index, event);
             }
         }
         Format::Json if body.trim_ascii_start().first() == Some(&b'[') => {
             let mut deserializer = serde_json::Deserializer::from_slice(body);
-            let seed = Array { parsed: &mut parsed, most };
+            let seed = Array { parsed: &mut parsed, most, read };
             let within = seed.deserialize(&mut deserializer).and_then(|within| deserializer.end().map(|()| within));
             match within {
                 Ok(true) => {}
@@ -94,7 +102,7 @@ pub(super) fn events(body: &[u8], format: Format, most: usize) -> Result<Parsed,
         Format::Json => {
             // Checked as a whole first, so that an error names the line and column in the body.
             let raw: &RawValue = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-            parsed.add(0, Event::from_json(raw.get()).map_err(|error| error.to_string()));
+            parsed.add(0, read(raw.get()));
         }
     }
     if parsed.events.is_empty() && parsed.rejected.is_empty() && format == Format::Ndjson {
@@ -117,6 +125,7 @@ fn unreadable(error: &serde_json::Error) -> Answer {
 struct Array<'p> {
     parsed: &'p mut Parsed,
     most: usize,
+    read: Read,
 }
 
 impl<'de> DeserializeSeed<'de> for Array<'_> {
@@ -141,7 +150,7 @@ impl<'de> Visitor<'de> for Array<'_> {
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
             within = index < self.most;
             if within {
-                self.parsed.add(index, Event::from_json(raw.get()).map_err(|error| error.to_string()));
+                self.parsed.add(index, (self.read)(raw.get()));
             }
             index += 1;
         }
@@ -156,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(body: &str, format: Format) -> Parsed {
-        events(body.as_bytes(), format, 3).unwrap()
+        events(body.as_bytes(), format, 3, event).unwrap()
     }
 
     #[test]
@@ -177,28 +186,34 @@ mod tests {
     #[test]
     fn more_events_than_the_limit_are_refused_whole() {
         let four = format!("[{}]", [r#"{"kind":"log"}"#; 4].join(","));
-        assert_eq!(events(four.as_bytes(), Format::Json, 3).unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(
+            events(four.as_bytes(), Format::Json, 3, event).unwrap_err().status(),
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
         let four = "{\"kind\":\"log\"}\n".repeat(4);
-        assert_eq!(events(four.as_bytes(), Format::Ndjson, 3).unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(
+            events(four.as_bytes(), Format::Ndjson, 3, event).unwrap_err().status(),
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
     }
 
     #[test]
     fn what_is_no_json_is_refused_with_its_place() {
         for body in ["", "{", "[{\"kind\":\"log\"}", "[1] x", "\u{0}"] {
             assert_eq!(
-                events(body.as_bytes(), Format::Json, 3).unwrap_err().status(),
+                events(body.as_bytes(), Format::Json, 3, event).unwrap_err().status(),
                 StatusCode::BAD_REQUEST,
                 "{body}"
             );
         }
-        assert_eq!(events(b"[\"\xff\"]", Format::Json, 3).unwrap_err().status(), StatusCode::BAD_REQUEST);
+        assert_eq!(events(b"[\"\xff\"]", Format::Json, 3, event).unwrap_err().status(), StatusCode::BAD_REQUEST);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = events(&body, Format::Json, 3);
-            let _ = events(&body, Format::Ndjson, 3);
+            let _ = events(&body, Format::Json, 3, event);
+            let _ = events(&body, Format::Ndjson, 3, event);
         }
     }
 }

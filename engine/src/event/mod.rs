@@ -83,6 +83,12 @@ impl Kind {
     pub const METRIC: Self = Self::known("metric");
     /// A log record.
     pub const LOG: Self = Self::known("log");
+    /// One turn of the agent.
+    pub const RUN: Self = Self::known("run");
+    /// What a turn used in all: a sum over its model calls, never to be added to them.
+    pub const USAGE: Self = Self::known("usage");
+    /// That two things told apart are one: see `assemble`.
+    pub const LINK: Self = Self::known("link");
 
     const fn known(name: &'static str) -> Self {
         Self(std::borrow::Cow::Borrowed(name))
@@ -124,6 +130,14 @@ impl Timestamp {
     #[must_use]
     pub fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
+    }
+
+    /// From whole seconds since 1970; `None` outside the years 1678 to 2262.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn from_seconds(seconds: f64) -> Option<Self> {
+        let nanos = seconds * 1e9;
+        (nanos.abs() < 9.2e18).then_some(Self(nanos as i64))
     }
 
     /// Nanoseconds since 1970.
