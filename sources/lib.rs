@@ -3,7 +3,5 @@
 pub mod cgroup_metrics;
 pub mod http_ingest;
 
-mod identity;
-
 pub use cgroup_metrics::CgroupMetrics;
 pub use http_ingest::HttpIngest;

@@ -2,6 +2,7 @@
 //!
 //! | `type` | what it does |
 //! |---|---|
+//! | [`assemble`] | joins the pieces of a turn into one run |
 //! | [`dedupe`] | drops an event that is safe already |
 //! | [`redact`] | replaces secrets and personal data by a marker |
 //! | [`truncate`] | cuts long texts, and keeps their length and hash |
@@ -13,10 +14,12 @@
 //! A transform runs inside the call of the source, on one batch at a time: no I/O, no waiting, and no
 //! memory that grows with what a client sends.
 
+pub mod assemble;
 pub mod dedupe;
 pub mod redact;
 pub mod truncate;
 
+pub use assemble::Assemble;
 pub use dedupe::Dedupe;
 pub use redact::Redact;
 pub use truncate::Truncate;

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod config;
 pub mod event;
 pub mod graph;
+pub mod identity;
 pub mod json;
 pub mod metrics;
 pub mod outbox;

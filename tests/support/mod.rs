@@ -4,6 +4,7 @@
 // Each test file is a program of its own and uses a part of this, by names as short as can be.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+mod capture;
 mod event;
 mod http;
 mod receiver;
@@ -12,6 +13,7 @@ mod store;
 
 use std::time::{Duration, Instant};
 
+pub use capture::{Capture, captures, told};
 pub use event::{array, event, id_of, marked, ndjson};
 pub use http::{Answer, Client, Request, get, post};
 pub use receiver::{Behaviour, Pushed, Receiver};

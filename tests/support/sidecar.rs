@@ -51,9 +51,13 @@ bind = "127.0.0.1:0"
 type = "dedupe"
 inputs = ["http"]
 
+[transforms.assemble]
+type = "assemble"
+inputs = ["dedupe"]
+
 [transforms.redact]
 type = "redact"
-inputs = ["dedupe"]
+inputs = ["assemble"]
 
 [transforms.truncate]
 type = "truncate"

@@ -8,7 +8,6 @@ use super::origin::Origin;
 use super::span::{add_origin, hex, timestamp};
 use super::value::{Object, Value, key_value};
 use super::wire::{Malformed, Message};
-use crate::identity;
 
 /// From this number on a record tells an error (OpenTelemetry's severity numbers).
 const ERROR: u64 = 17;
@@ -51,7 +50,7 @@ pub(super) fn event(bytes: &[u8], origin: &Origin, scope: &str) -> Result<Event,
     let times = [time.to_le_bytes(), observed.to_le_bytes(), severity.to_le_bytes()].concat();
     let says = [text.as_bytes(), rest.members().as_bytes(), event_name.as_bytes(), trace, span];
     let parts = [&[b"log", &origin.identity[..], scope.as_bytes(), &times][..], &says].concat();
-    event.trace_id = identity::derived(&parts);
+    event.trace_id = engine::TraceId::derived(&parts);
     event.timestamp = match (time, observed) {
         (0, 0) => Timestamp::now(),
         (0, at) | (at, _) => timestamp(at)?,

@@ -19,7 +19,6 @@ use super::series::{Base, Changes, Key, NoRoom, Series};
 use super::span::{add_origin, millis, timestamp};
 use super::value::{Object, key_value, push_number};
 use super::wire::{Field, Malformed, Message, fixed64s};
-use crate::identity;
 
 /// The kinds of metric, by their field in `Metric`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +180,7 @@ fn attribute(point: &mut Point, field: Field<'_>) -> Result<(), Malformed> {
     let (key, value) = key_value(field.bytes())?;
     let mut text = String::new();
     value.push_bounded(&mut text)?;
-    point.identity.push(identity::digest(&[key.as_bytes(), text.as_bytes()]));
+    point.identity.push(engine::identity::digest(&[key.as_bytes(), text.as_bytes()]));
     point.attributes.add_json(&key, text);
     Ok(())
 }
@@ -199,7 +198,7 @@ impl Metric<'_> {
             return Ok(None);
         }
         point.identity.sort_unstable();
-        let key: Key = identity::digest(&[
+        let key: Key = engine::identity::digest(&[
             &origin.identity,
             scope.as_bytes(),
             self.data.name().as_bytes(),
@@ -238,7 +237,8 @@ impl Metric<'_> {
         scope: &str,
     ) -> Result<Event, Malformed> {
         let mut event = Event::new(Kind::METRIC);
-        event.trace_id = identity::derived(&[b"metric", &key, &point.start.to_le_bytes(), &point.time.to_le_bytes()]);
+        event.trace_id =
+            engine::TraceId::derived(&[b"metric", &key, &point.start.to_le_bytes(), &point.time.to_le_bytes()]);
         event.timestamp = timestamp(point.time)?;
         event.name = Some(self.name.clone().into_owned());
         let mut out = Object::default();

@@ -26,7 +26,6 @@ use std::collections::HashMap;
 
 use engine::Event;
 
-use crate::identity;
 pub(super) use answer::Encoding;
 use metric::PointError;
 use origin::{Origin, field};
@@ -233,7 +232,7 @@ impl Reading<'_> {
             // Two records of one request that say the same are two; a request sent again is the same two.
             let met = self.repeats.entry(event.trace_id).or_insert(0);
             if *met > 0 {
-                event.trace_id = identity::derived(&[b"again", event.trace_id.as_bytes(), &met.to_le_bytes()]);
+                event.trace_id = engine::TraceId::derived(&[b"again", event.trace_id.as_bytes(), &met.to_le_bytes()]);
             }
             *met += 1;
             event

@@ -2,7 +2,6 @@
 
 use super::value::{Object, key_value};
 use super::wire::{Malformed, Message};
-use crate::identity;
 
 /// The attributes of a resource that each of its events keeps. The rest (command line with the
 /// user's message, paths, versions of the runtime) says nothing about the event and would be the
@@ -35,11 +34,11 @@ impl Origin {
             // Short names for long lists: only the identity is wanted of them.
             let mut text = String::new();
             value.push_bounded(&mut text)?;
-            all.push(identity::digest(&[key.as_bytes(), text.as_bytes()]));
+            all.push(engine::identity::digest(&[key.as_bytes(), text.as_bytes()]));
         }
         // The order of attributes means nothing.
         all.sort_unstable();
-        Ok(Self { members: kept.members().to_owned(), identity: identity::digest(&[&all.concat()]) })
+        Ok(Self { members: kept.members().to_owned(), identity: engine::identity::digest(&[&all.concat()]) })
     }
 }
 

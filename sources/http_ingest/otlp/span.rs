@@ -9,7 +9,6 @@ use super::names::{self, Sort};
 use super::origin::Origin;
 use super::value::{Object, Value, key_value};
 use super::wire::{Malformed, Message};
-use crate::identity;
 
 /// The attributes that become fields of the event; each is kept once, in its field.
 #[derive(Default)]
@@ -27,11 +26,18 @@ struct Picked {
     error: Option<String>,
     input: Option<String>,
     output: Option<String>,
-    input_mirror: Option<String>,
-    output_mirror: Option<String>,
+    /// Content told a second time under another name: kept only where it differs.
+    mirrors: Vec<(Body, String, String)>,
     /// OpenClaw's own counts: input without cache, output, cache read, cache written.
     tokens: [Option<i64>; 4],
     counts_tokens: bool,
+}
+
+/// A body of the event.
+#[derive(Clone, Copy)]
+enum Body {
+    Input,
+    Output,
 }
 
 /// Reads the attributes of a span or log record: picks what becomes a field, writes the rest.
@@ -64,10 +70,19 @@ impl Attributes {
         let body = match key {
             "gen_ai.input.messages" | "gen_ai.tool.call.arguments" => Some(&mut p.input),
             "gen_ai.output.messages" | "gen_ai.tool.call.result" => Some(&mut p.output),
-            "openclaw.content.input_messages" | "openclaw.content.tool_input" => Some(&mut p.input_mirror),
-            "openclaw.content.output_messages" | "openclaw.content.tool_output" => Some(&mut p.output_mirror),
             _ => None,
         };
+        let mirror = match key {
+            "openclaw.content.input_messages" | "openclaw.content.tool_input" | "input.value" => Some(Body::Input),
+            "openclaw.content.output_messages" | "openclaw.content.tool_output" | "output.value" => Some(Body::Output),
+            _ => None,
+        };
+        if let Some(body) = mirror
+            && p.mirrors.len() < 8
+        {
+            p.mirrors.push((body, key.to_owned(), as_json(value)?));
+            return Ok(());
+        }
         if let Some(body) = body {
             *body = Some(as_json(value)?);
             if let Some(name) = BODIES.iter().find(|name| **name == key) {
@@ -128,6 +143,22 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+
+    /// Content that only a mirror told becomes the field; what differs from the field stays an
+    /// attribute.
+    fn settle_mirrors(&mut self) {
+        for (body, key, json) in std::mem::take(&mut self.picked.mirrors) {
+            let field = match body {
+                Body::Input => &mut self.picked.input,
+                Body::Output => &mut self.picked.output,
+            };
+            match field {
+                None => *field = Some(json),
+                Some(told) if *told == json => {}
+                Some(_) => self.rest.add_json(&key, json),
+            }
+        }
     }
 
     /// OpenClaw's own counts under the general names, where only they were sent. Its input is
@@ -241,6 +272,7 @@ pub(super) fn event(bytes: &[u8], origin: &Origin, scope: &str) -> Result<Event,
     check_id(span.trace, 16, "a span has no trace id of 16 bytes")?;
     check_id(span.id, 8, "a span has no span id of 8 bytes")?;
     attributes.settle_former()?;
+    attributes.settle_mirrors();
     attributes.settle_tokens();
     for (name, list) in [("otel.span.events", &events), ("otel.span.links", &links)] {
         if !list.is_empty() {
@@ -257,7 +289,7 @@ impl Span<'_> {
         let mut event = Event::new(sort.kind());
         // Two spans of OpenClaw may bear the same ids (exec and the harness above it do): the name
         // tells them apart. Sent again, a span has the same name.
-        event.trace_id = identity::derived(&[b"span", self.trace, self.id, self.name.as_bytes()]);
+        event.trace_id = engine::TraceId::derived(&[b"span", self.trace, self.id, self.name.as_bytes()]);
         let start = if self.start == 0 { self.end } else { self.start };
         event.timestamp = timestamp(start)?;
         event.duration_ms = Some(millis(self.end.saturating_sub(start)));
@@ -289,8 +321,8 @@ impl Span<'_> {
             let said = Some(self.message.into_owned()).filter(|text| !text.is_empty() && text != "Error");
             event.error = said.or(p.error).or_else(|| Some("error".to_owned()));
         }
-        event.input = p.input.or(p.input_mirror).and_then(|json| Json::parse(&json).ok());
-        event.output = p.output.or(p.output_mirror).and_then(|json| Json::parse(&json).ok());
+        event.input = p.input.and_then(|json| Json::parse(&json).ok());
+        event.output = p.output.and_then(|json| Json::parse(&json).ok());
         rest.add_text("otel.span.name", &self.name);
         if let Some(kind) = ["internal", "server", "client", "producer", "consumer"]
             .get(usize::try_from(self.kind).unwrap_or(0).wrapping_sub(1))
