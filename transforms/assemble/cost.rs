@@ -60,7 +60,7 @@ impl Costs {
             let Some(cost) = self.waiting.pop_front() else { return };
             let mut ended = runs
                 .iter()
-                .filter(|(_, run)| !run.joined && run.service == cost.service)
+                .filter(|(_, run)| !run.is_joined() && run.service == cost.service)
                 .filter(|(_, run)| {
                     run.spans.iter().any(|span| {
                         span.role == Role::Run

@@ -88,7 +88,7 @@ enum Host {
 fn host(runs: &Runs, piece: &Span, service: Option<&str>) -> Host {
     let mut found: Option<(&String, Vec<&Span>)> = None;
     for (trace, run) in runs.iter() {
-        if run.joined || run.service.as_deref() != service {
+        if run.is_joined() || run.service.as_deref() != service {
             continue;
         }
         let fitting: Vec<&Span> = run.spans.iter().filter(|span| fits(piece, span, run)).collect();
@@ -138,10 +138,7 @@ fn attach(runs: &mut Runs, links: &mut Links, trace: &str, mut piece: Span, host
     let mut names = (None, None);
     if let Some(part) = runs.get_mut(trace) {
         names = (part.session().map(str::to_owned), part.agent().map(str::to_owned));
-        part.join(&id, session.as_deref(), agent.as_deref());
-        if let Some(span) = part.spans.first_mut() {
-            span.joined_parent.clone_from(&below);
-        }
+        part.join(host, &id, session.as_deref(), agent.as_deref());
     }
     if !piece.passing {
         links.tell(Link {

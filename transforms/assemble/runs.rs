@@ -52,8 +52,8 @@ pub(super) struct Run {
     agent: Option<String>,
     pub(super) service: Option<String>,
     pub(super) spans: Vec<Span>,
-    /// Whether it was joined to another trace.
-    pub(super) joined: bool,
+    /// The trace that it was joined to.
+    joined: Option<String>,
     /// Whether spans of other roles are in it, which are not remembered.
     others: bool,
     /// Events of it were stored without a session.
@@ -77,10 +77,15 @@ impl Run {
         self.agent.as_deref()
     }
 
+    /// Whether it belongs to another trace's run.
+    pub(super) fn is_joined(&self) -> bool {
+        self.joined.is_some()
+    }
+
     /// A piece of a turn that stands alone in its trace.
     pub(super) fn piece(&self) -> Option<&Span> {
         match self.spans.as_slice() {
-            [span] if !self.joined && !self.others && is_piece(span) => Some(span),
+            [span] if !self.is_joined() && !self.others && is_piece(span) => Some(span),
             _ => None,
         }
     }
@@ -215,6 +220,9 @@ impl Runs {
 
     /// Where a span of `run` goes.
     pub(super) fn place(&self, run: &Run, span: &str, role: Role) -> Option<Place> {
+        // A piece's place is known by the run that it was joined to.
+        let host = run.joined.as_ref().and_then(|host| self.runs.get(host));
+        let run = host.unwrap_or(run);
         let found = run.spans.iter().find(|other| other.id == span && other.role == role)?;
         let twin = run.spans.iter().any(|other| other.id == span && other.role != role);
         // OpenClaw gives a command the id of the harness it ran under. A command is a leaf: no other
@@ -324,10 +332,10 @@ impl Run {
         self.spans.push(span);
     }
 
-    /// Becomes part of the run `id`.
-    pub(super) fn join(&mut self, id: &str, session: Option<&str>, agent: Option<&str>) {
+    /// Becomes part of the run `id`, which the trace `host` is.
+    pub(super) fn join(&mut self, host: &str, id: &str, session: Option<&str>, agent: Option<&str>) {
         self.id = id.to_owned();
-        self.joined = true;
+        self.joined = Some(host.to_owned());
         if self.session.is_none() {
             self.session = session.map(str::to_owned);
         }
