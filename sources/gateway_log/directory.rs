@@ -1,0 +1,125 @@
+//! The log's folder: which files of the family there are, in the order in which they were written.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::name::{Part, Pattern};
+
+/// A folder that changed so short a time before it was listed may have changed again within one tick
+/// of the file system's clock.
+const TICK: Duration = Duration::from_secs(2);
+
+/// The folder, and what was in it when it was looked at last.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    pattern: Pattern,
+    entries: Vec<Entry>,
+    /// When the folder had changed last, if the list is of a time safely after that.
+    listed: Option<SystemTime>,
+}
+
+/// One file of the family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) part: Part,
+    pub(super) name: String,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    /// Nanoseconds since 1970.
+    pub(super) modified: i64,
+}
+
+/// What is known of a file that was read.
+#[derive(Debug, Clone)]
+pub(super) struct Left {
+    /// The name under which it was written.
+    pub(super) written_as: String,
+    /// Its inode, where it is still sure that no other file has it now.
+    pub(super) inode: Option<u64>,
+    /// When it was written last.
+    pub(super) modified: i64,
+}
+
+impl Directory {
+    /// Looks at nothing yet.
+    pub(super) fn new(path: PathBuf, pattern: Pattern) -> Self {
+        Self { path, pattern, entries: Vec::new(), listed: None }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub(super) fn path_of(&self, entry: &Entry) -> PathBuf {
+        self.path.join(&entry.name)
+    }
+
+    /// The name under which a file was written.
+    pub(super) fn written_as(&self, entry: &Entry) -> String {
+        self.pattern.written_as(&entry.part.date)
+    }
+
+    /// Lists the folder if it has changed. A folder that does not exist yet is an empty one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        let changed = match std::fs::metadata(&self.path).and_then(|stat| stat.modified()) {
+            Ok(changed) => changed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.entries.clear();
+                self.listed = None;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if self.listed == Some(changed) {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        self.entries = self.list()?;
+        // A clock that was set back says nothing: list again.
+        self.listed = now.duration_since(changed).is_ok_and(|age| age > TICK).then_some(changed);
+        Ok(())
+    }
+
+    /// The files, the oldest first.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The files that are newer than one that was read, the oldest first.
+    pub(super) fn newer_than<'a>(&'a self, left: &'a Left) -> impl Iterator<Item = &'a Entry> {
+        let date = self.pattern.part(&left.written_as).map(|part| part.date).unwrap_or_default();
+        let now = left.inode.and_then(|inode| self.entries.iter().find(|entry| entry.inode == inode));
+        self.entries.iter().filter(move |entry| match now {
+            Some(now) => entry.part > now.part,
+            // It is gone. Of the same day, what is written now is newer; an archive is if it was
+            // written after it.
+            None if entry.part.date == date => entry.part.archive.0 == 0 || entry.modified > left.modified,
+            None => entry.part.date > date,
+        })
+    }
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Some(part) = self.pattern.part(&name) else { continue };
+            // Not followed if it is a link. A file that went meanwhile is not there.
+            let Ok(stat) = entry.metadata() else { continue };
+            if stat.is_file() {
+                let modified = stat.mtime().saturating_mul(1_000_000_000).saturating_add(stat.mtime_nsec());
+                entries.push(Entry { part, name, inode: stat.ino(), size: stat.len(), modified });
+            }
+        }
+        entries.sort_by(|a, b| a.part.cmp(&b.part));
+        Ok(entries)
+    }
+}
