@@ -5,17 +5,27 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use engine::Timestamp;
+
 use super::name::{Part, Pattern};
 
 /// A folder that changed so short a time before it was listed may have changed again within one tick
 /// of the file system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
+/// The most files that are remembered, the newest ones; OpenClaw leaves six for a day, and deletes them
+/// after one.
+const MAX_FILES: usize = 1000;
+/// A file with a later date, seen from now, was named by a clock that was wrong. The gateway's date is
+/// the local one, so tomorrow's may be right.
+const AHEAD: i64 = 2 * 24 * 60 * 60 * 1_000_000_000;
+
 /// The folder, and what was in it when it was looked at last.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     pattern: Pattern,
+    now: fn() -> Timestamp,
     entries: Vec<Entry>,
     /// When the folder had changed last, if the list is of a time safely after that.
     listed: Option<SystemTime>,
@@ -44,9 +54,9 @@ pub(super) struct Left {
 }
 
 impl Directory {
-    /// Looks at nothing yet.
-    pub(super) fn new(path: PathBuf, pattern: Pattern) -> Self {
-        Self { path, pattern, entries: Vec::new(), listed: None }
+    /// Looks at nothing yet. `now` tells which dates lie ahead.
+    pub(super) fn new(path: PathBuf, pattern: Pattern, now: fn() -> Timestamp) -> Self {
+        Self { path, pattern, now, entries: Vec::new(), listed: None }
     }
 
     /// Where it is.
@@ -96,8 +106,12 @@ impl Directory {
     /// The files that are newer than one that was read, the oldest first.
     pub(super) fn newer_than<'a>(&'a self, left: &'a Left) -> impl Iterator<Item = &'a Entry> {
         let date = self.pattern.part(&left.written_as).map(|part| part.date).unwrap_or_default();
+        // Read while the clock was wrong: by name nothing would ever be newer. What was read of the
+        // others before is read again, under the same ids.
+        let ahead = date > self.last_date();
         let now = left.inode.and_then(|inode| self.entries.iter().find(|entry| entry.inode == inode));
         self.entries.iter().filter(move |entry| match now {
+            _ if ahead => true,
             Some(now) => entry.part > now.part,
             // It is gone. Of the same day, what is written now is newer; an archive is if it was
             // written after it.
@@ -107,19 +121,35 @@ impl Directory {
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
+        let last_date = self.last_date();
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let Some(part) = self.pattern.part(&name) else { continue };
+            let Some(part) = self.pattern.part(&name).filter(|part| part.date <= last_date) else { continue };
             // Not followed if it is a link. A file that went meanwhile is not there.
             let Ok(stat) = entry.metadata() else { continue };
             if stat.is_file() {
                 let modified = stat.mtime().saturating_mul(1_000_000_000).saturating_add(stat.mtime_nsec());
                 entries.push(Entry { part, name, inode: stat.ino(), size: stat.len(), modified });
             }
+            if entries.len() >= 2 * MAX_FILES {
+                keep_newest(&mut entries);
+            }
         }
-        entries.sort_by(|a, b| a.part.cmp(&b.part));
+        keep_newest(&mut entries);
         Ok(entries)
     }
+
+    /// The last date that a file can have.
+    fn last_date(&self) -> String {
+        let limit = Timestamp::from_nanos((self.now)().as_nanos().saturating_add(AHEAD));
+        limit.to_string().chars().take("2026-11-24".len()).collect()
+    }
+}
+
+fn keep_newest(entries: &mut Vec<Entry>) {
+    entries.sort_by(|a, b| a.part.cmp(&b.part));
+    let excess = entries.len().saturating_sub(MAX_FILES);
+    entries.drain(..excess);
 }

@@ -16,10 +16,17 @@ use super::position::Position;
 use super::record::Record;
 use super::tail::{Change, Tail};
 
-/// The most events of a batch.
-pub(super) const MAX_EVENTS: usize = 500;
-/// The most bytes of a batch; an event that is larger goes alone.
-pub(super) const MAX_BYTES: usize = 256 * 1024;
+/// How much one batch may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The longest line that is read whole.
+    pub(super) line: usize,
+    /// Events of a batch.
+    pub(super) events: usize,
+    /// Bytes of a batch; an event that is larger goes alone.
+    pub(super) bytes: usize,
+}
+
 /// As many bytes are read before the caller may look up, if none of it is taken.
 const MAX_SCAN: u64 = 4 * 1024 * 1024;
 /// A file that was not written for so long will not be written again once there is a newer one.
@@ -30,7 +37,7 @@ const AT_REST: Duration = Duration::from_secs(60);
 pub(super) struct Follower {
     directory: Directory,
     taken: Taken,
-    max_line: usize,
+    limits: Limits,
     counts: Counts,
     tail: Option<Tail>,
     /// What was read before, while no file is open.
@@ -64,8 +71,8 @@ pub(super) enum Start {
 
 impl Follower {
     /// Opens nothing yet.
-    pub(super) fn new(directory: Directory, taken: Taken, max_line: usize, counts: Counts) -> Self {
-        Self { directory, taken, max_line, counts, tail: None, left: None, leaving: false, said: HashSet::new() }
+    pub(super) fn new(directory: Directory, taken: Taken, limits: Limits, counts: Counts) -> Self {
+        Self { directory, taken, limits, counts, tail: None, left: None, leaving: false, said: HashSet::new() }
     }
 
     /// Goes to where reading starts. The position then, if there is a file.
@@ -87,7 +94,7 @@ impl Follower {
         let (mut bytes, mut scanned) = (0, 0);
         self.refresh();
         self.check();
-        while gathered.events.len() < MAX_EVENTS && bytes < MAX_BYTES && scanned < MAX_SCAN {
+        while gathered.events.len() < self.limits.events && bytes < self.limits.bytes && scanned < MAX_SCAN {
             match self.advance() {
                 Advance::Line => {}
                 Advance::Opened => continue,
@@ -106,7 +113,7 @@ impl Follower {
             });
             if let Some(event) = event {
                 let size = event.size_bytes();
-                if !gathered.events.is_empty() && bytes + size > MAX_BYTES {
+                if !gathered.events.is_empty() && bytes + size > self.limits.bytes {
                     break;
                 }
                 bytes += size;
@@ -159,18 +166,20 @@ impl Follower {
     /// Opens the oldest file that is newer than the one that was read; keeps what is open if there is
     /// none. A file that cannot be opened is passed over, or it would hide all that come after it.
     fn open_next(&mut self, left: Option<&Left>) -> bool {
-        let entries: Vec<Entry> = match left {
-            Some(left) => self.directory.newer_than(left).cloned().collect(),
-            None => self.directory.entries().to_vec(),
-        };
-        let opened = entries.iter().find_map(|entry| self.open(entry));
-        let found = opened.is_some();
-        if found {
-            self.tail = opened;
-            self.left = None;
-            self.leaving = false;
+        for nth in 0.. {
+            let entry = match left {
+                Some(left) => self.directory.newer_than(left).nth(nth).cloned(),
+                None => self.directory.entries().get(nth).cloned(),
+            };
+            let Some(entry) = entry else { break };
+            if let Some(tail) = self.open(&entry) {
+                self.tail = Some(tail);
+                self.left = None;
+                self.leaving = false;
+                return true;
+            }
         }
-        found
+        false
     }
 
     fn open_newest_at_its_end(&mut self) {
@@ -210,7 +219,7 @@ impl Follower {
 
     fn open(&mut self, entry: &Entry) -> Option<Tail> {
         let (path, written_as) = (self.directory.path_of(entry), self.directory.written_as(entry));
-        match Tail::open(&path, written_as, self.max_line) {
+        match Tail::open(&path, written_as, self.limits.line) {
             Ok(tail) => {
                 tracing::debug!(file = entry.name, "reading the gateway's log");
                 Some(tail)

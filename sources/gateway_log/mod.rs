@@ -43,7 +43,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::config::{Size, Time};
 use engine::event::MAX_ID_BYTES;
-use engine::{BuildContext, Outlet, Problem, Problems, Source, SourceConfig};
+use engine::{BuildContext, Outlet, Problem, Problems, Source, SourceConfig, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ use counts::Counts;
 use delivery::{Checkpoint, Unkept, deliver};
 use directory::Directory;
 use event::Taken;
-use follow::{Follower, Start};
+use follow::{Follower, Limits, Start};
 pub use level::Level;
 use name::Pattern;
 use position::Position;
@@ -61,6 +61,10 @@ use position::Position;
 const MIN_LINE: u64 = 4 * 1024;
 /// A line is in memory twice while it becomes an event; the whole program has 20 MB.
 const MAX_LINE: u64 = 1024 * 1024;
+/// The most events of a batch.
+const BATCH_EVENTS: usize = 500;
+/// The most bytes of a batch.
+const BATCH_BYTES: usize = 256 * 1024;
 /// Each is compared with every line.
 const MAX_SUBSYSTEMS: usize = 64;
 
@@ -145,12 +149,19 @@ impl SourceConfig for GatewayLog {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, Problems> {
         let problems = self.problems();
-        let (Ok(pattern), Ok(max_line), true) =
+        let (Ok(pattern), Ok(line), true) =
             (Pattern::parse(&self.file), usize::try_from(self.max_line.0), problems.is_empty())
         else {
             return Err(problems);
         };
-        Ok(Box::new(Following { name: cx.name.clone(), counts: Counts::new(cx), pattern, max_line, config: self }))
+        // Half of what may be in flight at most: a log can wait, what the agent sends cannot.
+        let limits = Limits {
+            line,
+            events: BATCH_EVENTS.min(cx.in_flight.0 / 2).max(1),
+            bytes: BATCH_BYTES.min(cx.in_flight.1 / 2).max(1),
+        };
+        let counts = Counts::new(cx);
+        Ok(Box::new(Following { name: cx.name.clone(), config: self, pattern, limits, counts, now: Timestamp::now }))
     }
 }
 
@@ -158,8 +169,9 @@ struct Following {
     name: String,
     config: GatewayLog,
     pattern: Pattern,
-    max_line: usize,
+    limits: Limits,
     counts: Counts,
+    now: fn() -> Timestamp,
 }
 
 #[async_trait]
@@ -229,7 +241,7 @@ impl Following {
             subsystems: self.config.subsystems.clone(),
             agent_id: self.config.agent_id.clone().filter(|id| !id.is_empty()),
         };
-        let directory = Directory::new(self.config.directory.clone(), self.pattern.clone());
-        Follower::new(directory, taken, self.max_line, self.counts.clone())
+        let directory = Directory::new(self.config.directory.clone(), self.pattern.clone(), self.now);
+        Follower::new(directory, taken, self.limits, self.counts.clone())
     }
 }

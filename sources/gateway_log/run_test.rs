@@ -6,14 +6,25 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::{Admission, Batch, Event, Receipt, Refusal, RefusalKind, SourceConfig as _, TraceId};
+use engine::config::Inputs;
+use engine::graph::Graph;
+use engine::metrics::Metrics;
+use engine::plugin::AnySink;
+use engine::runtime::Runtime;
+use engine::{
+    Admission, Batch, BuildContext, Event, Problems, Receipt, Refusal, RefusalKind, Registry, Sink, SinkConfig,
+    SourceConfig as _, Timestamp, TraceId,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
 use super::delivery::Checkpoint;
+use super::follow::Limits;
 use super::name::Pattern;
-use super::tests::{Logs, context, line, text};
+use super::tests::{Logs, context, line, now, text};
 use super::{Following, GatewayLog};
 
 const LOG: &str = "openclaw-2026-11-25.log";
@@ -79,7 +90,8 @@ fn source(logs: &Logs, from_start: bool) -> Following {
     Following {
         name: "gateway".into(),
         pattern: Pattern::parse(&config.file).unwrap(),
-        max_line: 64 * 1024,
+        limits: Limits { line: 64 * 1024, events: 500, bytes: 256 * 1024 },
+        now,
         counts: Counts::new(&context()),
         config,
     }
@@ -178,6 +190,54 @@ async fn what_is_written_while_it_runs_is_stored_within_a_poll() {
         assert_eq!(store.texts(), (0..1200).map(|at| at.to_string()).collect::<Vec<_>>());
         stop.cancel();
     });
+}
+
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[derive(Deserialize, JsonSchema)]
+struct Keep {}
+
+impl SinkConfig for Keep {
+    const TYPE: &'static str = "keep";
+    fn build(self, _: &BuildContext) -> Result<AnySink, Problems> {
+        Ok(AnySink::Stream(Box::new(self)))
+    }
+}
+
+#[async_trait]
+impl Sink for Keep {
+    async fn write(&mut self, batches: Vec<Batch>) {
+        for batch in batches {
+            SEEN.lock().unwrap().extend(batch.iter().map(text));
+            batch.confirm(0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_flow_through_a_graph_until_the_signal() {
+    let logs = Logs::new();
+    let today: String = Timestamp::now().to_string().chars().take(10).collect();
+    logs.append(&format!("openclaw-{today}.log"), (0..600).map(|at| warn(&at.to_string())).collect::<String>());
+    let text = format!(
+        "[sources.gateway]\ntype = 'gateway_log'\nfrom_start = true\ndirectory = '{}'\n\
+         [sinks.keep]\ntype = 'keep'\ninputs = ['gateway']\n",
+        logs.path("").display()
+    );
+    let registry = Registry::default().with_source::<GatewayLog>().with_sink::<Keep>();
+    let settings = engine::config::load(&Inputs { embedded: text.leak(), ..Inputs::default() }, &registry).unwrap();
+    let metrics = Metrics::default();
+    let graph = Graph::build(&settings, &registry, &metrics).unwrap();
+    let shutdown = CancellationToken::new();
+    let run = tokio::spawn(Runtime::new(graph, settings.runtime.clone(), metrics.clone()).run(shutdown.clone()));
+    sleep(Duration::from_secs(10)).await;
+    shutdown.cancel();
+    run.await.unwrap().unwrap();
+    assert_eq!(*SEEN.lock().unwrap(), (0..600).map(|at| at.to_string()).collect::<Vec<_>>());
+    let metrics = metrics.render();
+    for line in ["lines_read_total{component=\"gateway\"} 600", "bytes_behind{component=\"gateway\"} 0"] {
+        assert!(metrics.contains(&format!("openclaw_trace_gateway_log_{line}")), "{metrics}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::metrics::Metrics;
-use engine::{BuildContext, Event, Kind, Status};
+use engine::{BuildContext, Event, Kind, Status, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::counts::Counts;
 use super::directory::Directory;
 use super::event::Taken;
-use super::follow::{Follower, MAX_BYTES, MAX_EVENTS, Start};
+use super::follow::{Follower, Limits, Start};
 use super::level::Level;
 use super::name::Pattern;
 use super::position::Position;
@@ -24,6 +24,14 @@ use super::position::Position;
 const DAY_1: &str = "openclaw-2026-11-24.log";
 const DAY_2: &str = "openclaw-2026-11-25.log";
 const DAY_3: &str = "openclaw-2026-11-26.log";
+
+const MAX_EVENTS: usize = 500;
+const MAX_BYTES: usize = 256 * 1024;
+
+/// The day of the last file.
+pub(super) fn now() -> Timestamp {
+    "2026-11-26T12:00:00Z".parse().unwrap()
+}
 
 pub(super) fn context() -> BuildContext {
     BuildContext {
@@ -85,9 +93,11 @@ impl Logs {
     }
 
     fn reader_with(&self, start: Start, max_line: usize, taken: Taken) -> Reader {
-        let directory = Directory::new(self.0.path().to_owned(), Pattern::parse("openclaw-YYYY-MM-DD.log").unwrap());
+        let pattern = Pattern::parse("openclaw-YYYY-MM-DD.log").unwrap();
+        let directory = Directory::new(self.0.path().to_owned(), pattern, now);
+        let limits = Limits { line: max_line, events: MAX_EVENTS, bytes: MAX_BYTES };
         let counts = Counts::new(&context());
-        let mut follower = Follower::new(directory, taken, max_line, counts.clone());
+        let mut follower = Follower::new(directory, taken, limits, counts.clone());
         let position = follower.start(&start);
         Reader { follower, counts, position }
     }
@@ -469,8 +479,7 @@ fn a_session_key_is_not_taken_for_a_session() {
 fn what_is_no_regular_file_is_not_opened() {
     let logs = Logs::new();
     let pipe = logs.path(DAY_2);
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.is_ok_and(|status| status.success()));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     logs.append("secret", warn("secret"));
     std::os::unix::fs::symlink(logs.path("secret"), logs.path(DAY_3)).unwrap();
     fs::create_dir(logs.path("openclaw-2026-11-27.log")).unwrap();
@@ -478,6 +487,33 @@ fn what_is_no_regular_file_is_not_opened() {
     assert_eq!(logs.reader(Start::Oldest).texts(), ["a"]);
     let opened = super::tail::Tail::open(&pipe, DAY_2.into(), 4096);
     assert_eq!(opened.unwrap_err().to_string(), "is not a regular file");
+}
+
+#[test]
+fn a_file_from_a_clock_that_was_wrong_does_not_hide_those_that_are_written_now() {
+    let logs = Logs::new();
+    logs.append("openclaw-2040-01-01.log", warn("ahead"));
+    assert_eq!(logs.reader(Start::Oldest).texts(), [""; 0]);
+    // It was read while the clock was wrong.
+    logs.append("openclaw-2026-11-28.log", warn("tomorrow"));
+    let ahead =
+        Position { file: "openclaw-2040-01-01.log".into(), inode: 1, beginning: None, offset: 0, modified: i64::MAX };
+    logs.append(DAY_2, warn("now"));
+    assert_eq!(logs.reader(Start::At(ahead)).texts(), ["now", "tomorrow"]);
+}
+
+#[test]
+fn a_folder_full_of_files_takes_bounded_memory() {
+    let logs = Logs::new();
+    for number in 1..3000 {
+        logs.append(&format!("openclaw-2026-11-24.{number}.log"), "");
+    }
+    logs.append(DAY_1, warn("a"));
+    let pattern = Pattern::parse("openclaw-YYYY-MM-DD.log").unwrap();
+    let mut directory = Directory::new(logs.path(""), pattern, now);
+    directory.refresh().unwrap();
+    assert_eq!(directory.entries().len(), 1000);
+    assert_eq!(directory.entries().last().unwrap().name, DAY_1);
 }
 
 /// Bytes as a log might hold them: lines, half lines, and anything.
@@ -495,7 +531,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 fn told(events: Vec<Event>) -> Vec<String> {
     // A line without a time gets that of its reading.
     let same_time = |mut event: Event| {
-        event.timestamp = engine::Timestamp::from_nanos(0);
+        event.timestamp = Timestamp::from_nanos(0);
         event.to_json()
     };
     events.into_iter().map(same_time).collect()
