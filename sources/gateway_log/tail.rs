@@ -82,10 +82,9 @@ impl Tail {
         })
     }
 
-    /// Goes on from an offset at which a line begins.
+    /// Goes on from an offset at which a line begins; [`Tail::check`] finds out if it lies beyond the end.
     pub(super) fn seek(&mut self, offset: u64) {
-        // A file that is shorter than it was has begun anew.
-        self.offset = if offset <= self.size { offset } else { 0 };
+        self.offset = offset;
         self.forget();
     }
 

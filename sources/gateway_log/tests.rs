@@ -5,7 +5,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use engine::metrics::Metrics;
 use engine::{BuildContext, Event, Kind, Status, Timestamp};
@@ -81,6 +81,12 @@ impl Logs {
             let _ = fs::rename(archive(number), archive(number + 1));
         }
         fs::rename(self.path(&format!("{stem}.log")), archive(1)).unwrap();
+    }
+
+    /// As if the file had been written last so many seconds ago.
+    fn set_age(&self, name: &str, seconds: u64) {
+        let file = OpenOptions::new().append(true).open(self.path(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
     }
 
     fn reader(&self, start: Start) -> Reader {
@@ -242,7 +248,9 @@ fn at_a_change_of_the_date_the_old_file_is_finished_first() {
     // What is queued in OpenClaw goes to the old file when the new one exists already.
     assert_eq!(reader.follower.gather().events.iter().map(text).collect::<Vec<_>>(), ["b"]);
     logs.append(DAY_1, warn("c"));
-    assert_eq!(reader.texts(), ["c", "d"]);
+    assert_eq!(reader.follower.gather().events.iter().map(text).collect::<Vec<_>>(), ["c"]);
+    logs.append(DAY_1, warn("late"));
+    assert_eq!(reader.texts(), ["late", "d"]);
     assert_eq!(reader.counts.unreadable.get(), 0);
 }
 
@@ -276,8 +284,12 @@ fn several_missed_days_and_their_archives_are_read_in_order() {
     logs.append(DAY_2, warn("5"));
     logs.append(DAY_3, warn("6"));
     assert_eq!(reader.texts(), ["2", "3", "4", "5", "6"]);
-    // And after a stop of some days.
-    assert_eq!(logs.reader(Start::Oldest).texts(), ["1", "2", "3", "4", "5", "6"]);
+    // After a stop of some days nothing is waited for.
+    for name in [DAY_1, "openclaw-2026-11-25.2.log", "openclaw-2026-11-25.1.log", DAY_2] {
+        logs.set_age(name, 3600);
+    }
+    let all = logs.reader(Start::Oldest).follower.gather().events;
+    assert_eq!(all.iter().map(text).collect::<Vec<_>>(), ["1", "2", "3", "4", "5", "6"]);
 }
 
 #[test]
@@ -373,6 +385,47 @@ fn a_restart_after_the_file_is_gone_goes_on_with_what_is_newer() {
     // Written anew under the old name, perhaps under the old inode.
     logs.append(DAY_2, [warn("another"), warn("c")].concat());
     assert_eq!(logs.reader(kept).texts(), ["another", "c", "b"]);
+}
+
+#[test]
+fn a_restart_after_too_many_archives_reads_those_that_are_newer_and_not_the_older() {
+    let logs = Logs::new();
+    logs.append("openclaw-2026-11-24.2.log", warn("a"));
+    logs.set_age("openclaw-2026-11-24.2.log", 500);
+    logs.append("openclaw-2026-11-24.1.log", warn("b"));
+    logs.set_age("openclaw-2026-11-24.1.log", 400);
+    logs.append(DAY_1, warn("c"));
+    logs.set_age(DAY_1, 300);
+    let mut reader = logs.reader(Start::Oldest);
+    assert_eq!(reader.texts(), ["a", "b", "c"]);
+    fs::remove_file(logs.path(DAY_1)).unwrap();
+    logs.append(DAY_1, warn("d"));
+    logs.set_age(DAY_1, 200);
+    logs.rotate("openclaw-2026-11-24");
+    logs.append(DAY_1, warn("e"));
+    assert_eq!(logs.reader(reader.kept()).texts(), ["d", "e"]);
+}
+
+#[test]
+fn of_files_that_begin_with_the_same_line_the_inode_tells() {
+    let logs = Logs::new();
+    logs.append("openclaw-2026-11-24.1.log", [warn("same"), warn("a")].concat());
+    logs.append(DAY_1, [warn("same"), warn("b")].concat());
+    let mut reader = logs.reader(Start::Oldest);
+    reader.events();
+    logs.append(DAY_1, warn("c"));
+    assert_eq!(logs.reader(reader.kept()).texts(), ["c"]);
+}
+
+#[test]
+fn a_restart_on_a_file_that_is_shorter_now_begins_again() {
+    let logs = Logs::new();
+    logs.append(DAY_1, [warn("a"), warn("b")].concat());
+    let mut reader = logs.reader(Start::Oldest);
+    reader.events();
+    let file = OpenOptions::new().write(true).open(logs.path(DAY_1)).unwrap();
+    file.set_len(warn("a").len() as u64).unwrap();
+    assert_eq!(logs.reader(reader.kept()).texts(), ["a"]);
 }
 
 #[test]
@@ -487,6 +540,7 @@ fn what_is_no_regular_file_is_not_opened() {
     assert_eq!(logs.reader(Start::Oldest).texts(), ["a"]);
     let opened = super::tail::Tail::open(&pipe, DAY_2.into(), 4096);
     assert_eq!(opened.unwrap_err().to_string(), "is not a regular file");
+    assert!(super::tail::Tail::open(&logs.path(DAY_3), DAY_3.into(), 4096).is_err());
 }
 
 #[test]
