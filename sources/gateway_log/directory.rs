@@ -1,4 +1,8 @@
 //! The log's folder: which files of the family there are, in the order in which they were written.
+//!
+//! A folder is not listed in one moment. While archives are renamed, one listing can miss a file that
+//! is there all the time, and a name may stand for another file when it is opened. So a list counts
+//! only when a second one says the same, and whoever opens a file compares its inode.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,6 +17,8 @@ use super::name::{Part, Pattern};
 /// of the file system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
+/// A list is compared with the next one so often.
+const MAX_LISTS: usize = 3;
 /// The most files that are remembered, the newest ones; OpenClaw leaves six for a day, and deletes them
 /// after one.
 const MAX_FILES: usize = 1000;
@@ -53,6 +59,12 @@ pub(super) struct Left {
     pub(super) modified: i64,
 }
 
+impl Entry {
+    fn identity(&self) -> (&Part, u64) {
+        (&self.part, self.inode)
+    }
+}
+
 impl Directory {
     /// Looks at nothing yet. `now` tells which dates lie ahead.
     pub(super) fn new(path: PathBuf, pattern: Pattern, now: fn() -> Timestamp) -> Self {
@@ -74,28 +86,39 @@ impl Directory {
         self.pattern.written_as(&entry.part.date)
     }
 
-    /// Lists the folder if it has changed. A folder that does not exist yet is an empty one.
+    /// Lists the folder if it has changed. A folder that does not exist yet is an empty one. `false`
+    /// while it keeps changing: what was listed before says nothing for sure then.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn refresh(&mut self) -> io::Result<()> {
+    pub(super) fn refresh(&mut self) -> io::Result<bool> {
         let changed = match std::fs::metadata(&self.path).and_then(|stat| stat.modified()) {
             Ok(changed) => changed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.entries.clear();
                 self.listed = None;
-                return Ok(());
+                return Ok(true);
             }
             Err(error) => return Err(error),
         };
         if self.listed == Some(changed) {
-            return Ok(());
+            return Ok(true);
         }
-        let now = SystemTime::now();
-        self.entries = self.list()?;
-        // A clock that was set back says nothing: list again.
-        self.listed = now.duration_since(changed).is_ok_and(|age| age > TICK).then_some(changed);
-        Ok(())
+        // A clock that was set back says nothing: list again at the next look.
+        let settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > TICK);
+        self.listed = settled.then_some(changed);
+        let mut entries = self.list()?;
+        for _ in 0..MAX_LISTS {
+            let again = self.list()?;
+            let same = entries.iter().map(Entry::identity).eq(again.iter().map(Entry::identity));
+            entries = again;
+            if same {
+                self.entries = entries;
+                return Ok(true);
+            }
+        }
+        self.listed = None;
+        Ok(false)
     }
 
     /// The files, the oldest first.

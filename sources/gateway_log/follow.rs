@@ -5,6 +5,7 @@
 //! nothing more came between two looks at it: OpenClaw finishes what it has queued in the old file.
 
 use std::collections::HashSet;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use engine::Event;
@@ -27,6 +28,8 @@ pub(super) struct Limits {
     pub(super) bytes: usize,
 }
 
+/// A start that finds nothing looks again so often: files may just be renamed.
+const MAX_STARTS: usize = 3;
 /// As many bytes are read before the caller may look up, if none of it is taken.
 const MAX_SCAN: u64 = 4 * 1024 * 1024;
 /// A file that was not written for so long will not be written again once there is a newer one.
@@ -44,6 +47,8 @@ pub(super) struct Follower {
     left: Option<Left>,
     /// A newer file exists, and this one was read to its end once already.
     leaving: bool,
+    /// The list of files is of now.
+    listed: bool,
     /// Errors that were said.
     said: HashSet<String>,
 }
@@ -72,18 +77,36 @@ pub(super) enum Start {
 impl Follower {
     /// Opens nothing yet.
     pub(super) fn new(directory: Directory, taken: Taken, limits: Limits, counts: Counts) -> Self {
-        Self { directory, taken, limits, counts, tail: None, left: None, leaving: false, said: HashSet::new() }
+        Self {
+            directory,
+            taken,
+            limits,
+            counts,
+            tail: None,
+            left: None,
+            leaving: false,
+            listed: false,
+            said: HashSet::new(),
+        }
     }
 
     /// Goes to where reading starts. The position then, if there is a file.
     pub(super) fn start(&mut self, start: &Start) -> Option<Position> {
-        self.refresh();
-        match start {
-            Start::Oldest => {
-                self.open_next(None);
+        for _ in 0..MAX_STARTS {
+            self.refresh();
+            let started = match start {
+                Start::Oldest => self.open_next(None),
+                Start::End => self.open_newest_at_its_end(),
+                Start::At(position) => self.resume(position),
+            };
+            if started {
+                break;
             }
-            Start::End => self.open_newest_at_its_end(),
-            Start::At(position) => self.resume(position),
+        }
+        if let (None, Start::At(position)) = (&self.tail, start) {
+            tracing::info!(file = position.file, "the log that was read last is gone; going on with what is newer");
+            let written_as = position.file.clone();
+            self.left = Some(Left { written_as, inode: None, modified: position.modified });
         }
         self.tail.as_ref().map(Tail::position)
     }
@@ -148,7 +171,7 @@ impl Follower {
         let Some(tail) = &mut self.tail else { return Advance::Nothing };
         let left =
             Left { written_as: tail.written_as().to_owned(), inode: Some(tail.inode()), modified: tail.modified() };
-        if self.directory.newer_than(&left).next().is_none() {
+        if !self.listed || self.directory.newer_than(&left).next().is_none() {
             return Advance::Nothing;
         }
         if !self.leaving && !at_rest(tail.modified()) {
@@ -164,46 +187,57 @@ impl Follower {
     }
 
     /// Opens the oldest file that is newer than the one that was read; keeps what is open if there is
-    /// none. A file that cannot be opened is passed over, or it would hide all that come after it.
+    /// none. A file that may not be opened is passed over, or it would hide all that come after it.
     fn open_next(&mut self, left: Option<&Left>) -> bool {
+        if !self.listed {
+            return false;
+        }
         for nth in 0.. {
             let entry = match left {
                 Some(left) => self.directory.newer_than(left).nth(nth).cloned(),
                 None => self.directory.entries().get(nth).cloned(),
             };
             let Some(entry) = entry else { break };
-            if let Some(tail) = self.open(&entry) {
-                self.tail = Some(tail);
-                self.left = None;
-                self.leaving = false;
-                return true;
+            match self.open(&entry) {
+                Opened::Tail(tail) => {
+                    self.tail = Some(*tail);
+                    self.left = None;
+                    self.leaving = false;
+                    return true;
+                }
+                Opened::Moved => {
+                    self.listed = false;
+                    return false;
+                }
+                Opened::No => {}
             }
         }
         false
     }
 
-    fn open_newest_at_its_end(&mut self) {
-        let Some(entry) = self.directory.entries().last().cloned() else { return };
-        let Some(mut tail) = self.open(&entry) else { return };
+    fn open_newest_at_its_end(&mut self) -> bool {
+        let Some(entry) = self.directory.entries().last().cloned() else { return false };
+        let Opened::Tail(mut tail) = self.open(&entry) else { return false };
         if let Err(error) = tail.seek_to_end() {
             self.failed("find the end of the gateway's log", &error);
-            return;
+            return false;
         }
-        self.tail = Some(tail);
+        self.tail = Some(*tail);
+        true
     }
 
-    /// Goes on in the file of a position, whatever its name is now; else in what is newer.
-    fn resume(&mut self, position: &Position) {
+    /// Goes on in the file of a position, whatever its name is now.
+    fn resume(&mut self, position: &Position) -> bool {
         let same_day = |entry: &&Entry| self.directory.written_as(entry) == position.file;
         let mut entries: Vec<Entry> = self.directory.entries().iter().filter(same_day).cloned().collect();
         entries.sort_by_key(|entry| entry.inode != position.inode);
         for entry in &entries {
-            let Some(mut tail) = self.open(entry) else { continue };
+            let Opened::Tail(mut tail) = self.open(entry) else { continue };
             match tail.is_file_of(position) {
                 Ok(true) => {
                     tail.seek(position.offset);
-                    self.tail = Some(tail);
-                    return;
+                    self.tail = Some(*tail);
+                    return true;
                 }
                 Ok(false) => {}
                 Err(error) => {
@@ -211,22 +245,21 @@ impl Follower {
                 }
             }
         }
-        let left = Left { written_as: position.file.clone(), inode: None, modified: position.modified };
-        tracing::info!(file = position.file, "the log file that was read last is gone; going on with what is newer");
-        self.open_next(Some(&left));
-        self.left = self.tail.is_none().then_some(left);
+        false
     }
 
-    fn open(&mut self, entry: &Entry) -> Option<Tail> {
+    fn open(&mut self, entry: &Entry) -> Opened {
         let (path, written_as) = (self.directory.path_of(entry), self.directory.written_as(entry));
         match Tail::open(&path, written_as, self.limits.line) {
-            Ok(tail) => {
+            Ok(tail) if tail.inode() == entry.inode => {
                 tracing::debug!(file = entry.name, "reading the gateway's log");
-                Some(tail)
+                Opened::Tail(Box::new(tail))
             }
+            Ok(_) => Opened::Moved,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Opened::Moved,
             Err(error) => {
                 self.failed(&format!("open the gateway's log {}", entry.name), &error);
-                None
+                Opened::No
             }
         }
     }
@@ -258,19 +291,33 @@ impl Follower {
     }
 
     fn refresh(&mut self) {
-        if let Err(error) = self.directory.refresh() {
-            self.failed("list the gateway's logs", &error);
+        match self.directory.refresh() {
+            Ok(listed) => self.listed = listed,
+            Err(error) => {
+                self.listed = false;
+                self.failed("list the gateway's logs", &error);
+            }
         }
     }
 
     /// Says an error once; the next look tries again.
-    fn failed(&mut self, what: &str, error: &std::io::Error) -> Advance {
+    fn failed(&mut self, what: &str, error: &io::Error) -> Advance {
         let message = format!("cannot {what} in {}: {error}", self.directory.path().display());
         if self.said.len() < 32 && self.said.insert(message.clone()) {
             tracing::warn!("{message}; it is tried again at every poll");
         }
         Advance::Nothing
     }
+}
+
+/// What came of opening a file of the list.
+enum Opened {
+    /// It is open.
+    Tail(Box<Tail>),
+    /// Another file has its name now, or none.
+    Moved,
+    /// It cannot be opened.
+    No,
 }
 
 enum Advance {

@@ -312,6 +312,30 @@ fn rotation_by_size_loses_and_repeats_nothing() {
 }
 
 #[test]
+fn archives_that_move_while_they_are_listed_lose_and_repeat_nothing() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(Start::Oldest);
+    let (mut read, mut written) = (vec![], vec![]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let archive = |number: u32| logs.path(&format!("openclaw-2026-11-24.{number}.log"));
+            (0..120u32).for_each(|round| {
+                logs.append(DAY_1, warn(&round.to_string()));
+                // All archives stay, so that each look has many to follow.
+                (1..=round).rev().for_each(|number| fs::rename(archive(number), archive(number + 1)).unwrap());
+                fs::rename(logs.path(DAY_1), archive(1)).unwrap();
+            });
+        });
+        while !writer.is_finished() {
+            read.extend(reader.follower.gather().events.iter().map(text));
+        }
+    });
+    (0..120).for_each(|round| written.push(round.to_string()));
+    read.extend(reader.texts());
+    assert_eq!(read, written);
+}
+
+#[test]
 fn a_file_that_was_cut_is_read_from_its_start() {
     let logs = Logs::new();
     logs.append(DAY_1, [warn("a"), warn("b")].concat());
