@@ -334,3 +334,30 @@ fn at_rest(modified: i64) -> bool {
     i128::from(modified) + i128::try_from(AT_REST.as_nanos()).unwrap_or(i128::MAX)
         < i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::{Logs, line};
+    use super::*;
+
+    #[test]
+    fn a_name_that_stands_for_another_file_by_now_is_not_read_for_the_one_that_was_listed() {
+        let logs = Logs::new();
+        let (active, archive) = ("openclaw-2026-11-25.log", "openclaw-2026-11-25.1.log");
+        logs.append(active, line("WARN", "test", "a"));
+        let mut reader = logs.reader(Start::End);
+        let entry = reader.follower.directory.entries()[0].clone();
+        assert!(matches!(reader.follower.open(&entry), Opened::Tail(_)));
+        std::fs::rename(logs.path(active), logs.path(archive)).unwrap();
+        assert!(matches!(reader.follower.open(&entry), Opened::Moved));
+        logs.append(active, line("WARN", "test", "b"));
+        assert!(matches!(reader.follower.open(&entry), Opened::Moved));
+        // Nothing is opened by a list that is known to be old, until there is a new one.
+        reader.follower.tail = None;
+        assert!(!reader.follower.open_next(None));
+        assert!(!reader.follower.listed && reader.follower.tail.is_none());
+        reader.follower.refresh();
+        assert!(reader.follower.open_next(None));
+    }
+}

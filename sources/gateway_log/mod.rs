@@ -19,6 +19,8 @@
 //!    says. Memory is bounded whatever the file holds: one line, 64 KiB read ahead, one batch.
 //! 6. A poll looks at the open file and at the folder's time; it reads nothing when nothing came.
 //!
+//! The position is kept where the pipeline can keep it (`delivery.rs`); until then each start is a first one.
+//!
 //! Files are read on a blocking thread, so that a slow disk delays nothing else.
 
 mod counts;

@@ -89,7 +89,7 @@ impl Logs {
         file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
     }
 
-    fn reader(&self, start: Start) -> Reader {
+    pub(super) fn reader(&self, start: Start) -> Reader {
         self.reader_of(start, 64 * 1024)
     }
 
@@ -109,8 +109,8 @@ impl Logs {
     }
 }
 
-struct Reader {
-    follower: Follower,
+pub(super) struct Reader {
+    pub(super) follower: Follower,
     counts: Counts,
     position: Option<Position>,
 }
