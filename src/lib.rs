@@ -24,6 +24,7 @@ pub fn builtin() -> Registry {
     Registry::default()
         .with_source::<sources::HttpIngest>()
         .with_source::<sources::CgroupMetrics>()
+        .with_source::<sources::GatewayLog>()
         .with_transform::<transforms::Assemble>()
         .with_transform::<transforms::Dedupe>()
         .with_transform::<transforms::Redact>()
