@@ -7,7 +7,7 @@ use engine::json::push_escaped;
 use super::wire::{Malformed, Message};
 
 /// Deeper values are refused: no reader downstream has to recurse deeper.
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 16;
 
 /// The most bytes of JSON that one span's, record's or point's attributes may become, and one value.
 /// Control characters take six bytes there for one, so a body within its bounds could become several
