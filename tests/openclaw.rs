@@ -507,13 +507,25 @@ async fn hostile_requests_at_once_stay_within_the_memory_budget() {
                 .header("content-encoding", "gzip")
                 .body(gzip(body));
             let address = sidecar.ingest;
-            clients.spawn(async move { post(address, &request).await });
+            clients.spawn(async move {
+                // Bodies that are being read share a budget: most are told to come again, and do.
+                loop {
+                    let answer = post(address, &request).await;
+                    if answer.status != 429 {
+                        return answer;
+                    }
+                    assert!(answer.retry_after() >= 1);
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            });
         }
     }
+    let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
     while let Some(answer) = clients.join_next().await {
-        let answer = answer.unwrap();
-        assert!([200, 400, 413, 429].contains(&answer.status), "{} {}", answer.status, answer.text());
+        *statuses.entry(answer.unwrap().status).or_default() += 1;
     }
+    // Empty spans are rejected one by one, empty log records are too many at once.
+    assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [200, 413], "{statuses:?}");
     let answer = post(sidecar.ingest, &captures("content-proto")[0].request(true)).await;
     assert_eq!(answer.status, 200, "it is well");
     memory.assert_within_budget();

@@ -174,15 +174,27 @@ const REQUESTS: &[Known] = &[
 /// Rewrites a request. `root` is its one field (`resourceSpans`, `resourceMetrics`, `resourceLogs`).
 ///
 /// # Errors
-/// What serde_json finds, with line and column; or a value that does not fit its field. The result is
-/// at most `most` bytes: beyond it the JSON is refused.
-pub(crate) fn to_protobuf(body: &[u8], root: &str, most: usize) -> Result<Vec<u8>, serde_json::Error> {
+/// What serde_json finds, with line and column; a value that does not fit its field; or that the
+/// result would be larger than `most` bytes.
+pub(crate) fn to_protobuf(body: &[u8], root: &str, most: usize) -> Result<Vec<u8>, Unreadable> {
     let fields = REQUESTS.iter().position(|(name, ..)| *name == root).map_or(&[][..], |at| &REQUESTS[at..=at]);
     let mut out = Out { writer: Writer::default(), most };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Fields { out: &mut out, fields }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(out.writer.0)
+    let read = Fields { out: &mut out, fields }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    match read {
+        Err(_) if out.writer.0.len() > most => Err(Unreadable::TooLarge(most)),
+        Err(error) => Err(Unreadable::Json(error)),
+        Ok(()) => Ok(out.writer.0),
+    }
+}
+
+/// Why a request in JSON is not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the body is no OTLP in JSON: {0}")]
+    Json(serde_json::Error),
+    #[error("the body is larger than {0} bytes as protobuf; send fewer at once")]
+    TooLarge(usize),
 }
 
 struct Out {
@@ -193,7 +205,7 @@ struct Out {
 impl Out {
     fn check<E: serde::de::Error>(&self) -> Result<(), E> {
         if self.writer.0.len() > self.most {
-            return Err(E::custom("the request is too large once rewritten; send fewer at once"));
+            return Err(E::custom("too large"));
         }
         Ok(())
     }
@@ -378,7 +390,7 @@ mod tests {
     #[test]
     fn errors_name_the_place_and_no_value() {
         let error = rewrite(r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"sk-secret"}]}]}]}"#).unwrap_err();
-        assert!(error.starts_with("spanId has a value of the wrong type at line 1"), "{error}");
+        assert!(error.contains("spanId has a value of the wrong type at line 1"), "{error}");
         assert!(rewrite(r#"{"resourceSpans":{"a":1}}"#).unwrap_err().contains("resourceSpans"));
     }
 

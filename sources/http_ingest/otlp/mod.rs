@@ -143,8 +143,10 @@ impl From<Malformed> for Refused {
 /// # Errors
 /// [`Refused`].
 pub(super) fn read_json(signal: Signal, body: &[u8], series: &mut Series, bounds: Bounds) -> Result<Decoded, Refused> {
-    let rewritten = json::to_protobuf(body, signal.root(), bounds.bytes)
-        .map_err(|error| Refused::Unreadable(format!("the body is no OTLP in JSON: {error}")))?;
+    let rewritten = json::to_protobuf(body, signal.root(), bounds.bytes).map_err(|error| match error {
+        json::Unreadable::Json(_) => Refused::Unreadable(error.to_string()),
+        json::Unreadable::TooLarge(_) => Refused::TooLarge(error.to_string()),
+    })?;
     read(signal, &rewritten, series, bounds)
 }
 
