@@ -225,7 +225,7 @@ impl Reading<'_> {
     fn take(&mut self, event: Result<Event, Malformed>) {
         match event {
             Ok(event) => self.add(event),
-            Err(error) => self.reject(&error.to_string()),
+            Err(error) => self.reject(error),
         }
     }
 
@@ -290,11 +290,9 @@ impl Reading<'_> {
         }
     }
 
-    fn reject(&mut self, problem: &str) {
+    fn reject(&mut self, problem: Malformed) {
         self.decoded.rejected += 1;
-        if self.decoded.problem.is_none() {
-            self.decoded.problem = Some(problem.to_owned());
-        }
+        self.decoded.problem.get_or_insert_with(|| problem.to_string());
     }
 }
 

@@ -179,17 +179,11 @@ fn key_value_at(bytes: &[u8], depth: usize) -> Result<(Cow<'_, str>, Value<'_>),
     Ok((key, value))
 }
 
-/// A flat JSON object that is being written.
-#[derive(Debug)]
+/// A flat JSON object that is being written. Empty, it takes no memory.
+#[derive(Debug, Default)]
 pub(crate) struct Object {
     text: String,
     too_large: bool,
-}
-
-impl Default for Object {
-    fn default() -> Self {
-        Self { text: String::from("{"), too_large: false }
-    }
 }
 
 impl Object {
@@ -221,14 +215,14 @@ impl Object {
     /// Adds the members of another.
     pub(crate) fn add_all(&mut self, members: &str) {
         if !members.is_empty() {
-            comma(&mut self.text);
+            self.separate();
             self.text.push_str(members);
         }
     }
 
     /// The members, without braces.
     pub(crate) fn members(&self) -> &str {
-        &self.text[1..]
+        self.text.get(1..).unwrap_or_default()
     }
 
     /// The object, or nothing where it has no member.
@@ -239,7 +233,7 @@ impl Object {
         if self.too_large {
             return Err(TOO_LARGE);
         }
-        if self.text.len() == 1 {
+        if self.text.is_empty() {
             return Ok(None);
         }
         self.text.push('}');
@@ -247,8 +241,12 @@ impl Object {
         Ok(engine::Json::parse(&self.text).ok())
     }
 
+    fn separate(&mut self) {
+        self.text.push(if self.text.is_empty() { '{' } else { ',' });
+    }
+
     fn key(&mut self, key: &str) {
-        comma(&mut self.text);
+        self.separate();
         push_escaped(&mut self.text, key);
         self.text.push(':');
     }
