@@ -370,14 +370,17 @@ fn this_machine_gives_plausible_figures_and_a_busy_thread_shows() {
 
 #[test]
 fn a_real_process_is_followed_to_its_end_and_found_again() {
-    let watched = || std::process::Command::new("sleep").arg("54321.25").spawn().unwrap();
+    let watched = || {
+        let child = std::process::Command::new("sleep").arg("54321.25").spawn().unwrap();
+        // Until exec has happened, the child still bears this test's name.
+        let cmdline = format!("/proc/{}/cmdline", child.id());
+        while !fs::read_to_string(&cmdline).unwrap().starts_with("sleep") {
+            std::thread::yield_now();
+        }
+        child
+    };
     let config = CgroupMetrics { watch: vec!["sleep 54321.25".into()], ..CgroupMetrics::default() };
     let mut first = watched();
-    // Until exec has happened, the child still bears this test's name.
-    let cmdline = format!("/proc/{}/cmdline", first.id());
-    while !fs::read_to_string(&cmdline).unwrap().starts_with("sleep") {
-        std::thread::yield_now();
-    }
     let mut sampler = Sampler::new(&config, Box::new(Space::of));
     sampler.observe(Instant::now());
     let found = attributes(&sampler.observe(Instant::now()).metric.unwrap());
