@@ -41,6 +41,15 @@ pub(super) fn provider(name: &str) -> &str {
     PROVIDERS.iter().find(|(former, _)| *former == name).map_or(name, |(_, present)| *present)
 }
 
+/// What attributes of OpenClaw's own a span has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// Sums of tokens (`openclaw.tokens.*`).
+    pub(super) sum: bool,
+    /// Figures of a model call (`openclaw.model_call.*`).
+    pub(super) call: bool,
+}
+
 /// What a span is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sort {
@@ -55,8 +64,8 @@ pub(super) enum Sort {
 }
 
 impl Sort {
-    /// By the span's name; where that is not OpenClaw's, by the operation that it tells.
-    pub(super) fn of(span: &str, operation: Option<&str>, sums_tokens: bool) -> Self {
+    /// By the span's name; where that is not OpenClaw's, by what it tells of itself.
+    pub(super) fn of(span: &str, operation: Option<&str>, told: Told) -> Self {
         if let Some(name) = span.strip_prefix("openclaw.") {
             return match name {
                 "model.call" => Self::ModelCall,
@@ -75,8 +84,10 @@ impl Sort {
             };
         }
         match operation {
-            // Under the newer names a turn's sum is called like a call, but tells OpenClaw's totals.
-            Some("chat" | "text_completion" | "generate_content" | "embeddings") if sums_tokens => Self::Usage,
+            // Under the newer names a turn's sum is called like a call, but tells OpenClaw's totals; and
+            // the call of a model that runs a whole turn by itself is called invoke_agent.
+            Some(_) if told.sum => Self::Usage,
+            Some(_) if told.call => Self::ModelCall,
             Some("chat" | "text_completion" | "generate_content" | "embeddings") => Self::ModelCall,
             Some("execute_tool") => Self::ToolCall,
             Some("invoke_agent" | "create_agent" | "invoke_workflow") => Self::Other("run"),

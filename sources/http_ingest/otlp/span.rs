@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use engine::json::push_escaped;
 use engine::{Event, Json, Status, Timestamp};
 
-use super::names::{self, Sort};
+use super::names::{self, Sort, Told};
 use super::origin::Origin;
 use super::value::{Object, Value, key_value};
 use super::wire::{Malformed, Message};
@@ -30,7 +30,7 @@ struct Picked {
     mirrors: Vec<(Body, String, String)>,
     /// OpenClaw's own counts: input without cache, output, cache read, cache written.
     tokens: [Option<i64>; 4],
-    counts_tokens: bool,
+    told: Told,
 }
 
 /// A body of the event.
@@ -119,8 +119,9 @@ impl Attributes {
         {
             *field = Some(text.clone().into_owned());
         }
+        p.told.call |= key.starts_with("openclaw.model_call.");
         if let Some(kept) = key.strip_prefix("openclaw.tokens.") {
-            p.counts_tokens = true;
+            p.told.sum = true;
             let at = ["input", "output", "cache_read", "cache_write"].iter().position(|name| *name == kept);
             if let (Some(at), Value::Int(count)) = (at, &value) {
                 p.tokens[at] = Some(*count);
@@ -165,7 +166,7 @@ impl Attributes {
     /// without the cached part; the conventions' is with it.
     fn settle_tokens(&mut self) {
         let [input, output, read, written] = self.picked.tokens;
-        if !self.picked.counts_tokens || self.present.iter().any(|name| name.starts_with("gen_ai.usage.")) {
+        if !self.picked.told.sum || self.present.iter().any(|name| name.starts_with("gen_ai.usage.")) {
             return;
         }
         let whole = input.map(|input| input.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0)));
@@ -285,7 +286,7 @@ pub(super) fn event(bytes: &[u8], origin: &Origin, scope: &str) -> Result<Event,
 impl Span<'_> {
     fn into_event(self, attributes: Attributes, origin: &Origin, scope: &str) -> Result<Event, Malformed> {
         let Attributes { mut rest, picked: p, .. } = attributes;
-        let sort = Sort::of(&self.name, p.operation.as_deref(), p.counts_tokens);
+        let sort = Sort::of(&self.name, p.operation.as_deref(), p.told);
         let mut event = Event::new(sort.kind());
         // Two spans of OpenClaw may bear the same ids (exec and the harness above it do): the name
         // tells them apart. Sent again, a span has the same name.

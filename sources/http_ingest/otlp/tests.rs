@@ -170,6 +170,9 @@ fn every_span_of_openclaw_is_of_some_kind() {
         assert_eq!(one(name, &json!({})).kind.as_str(), kind, "{name}");
     }
     assert_eq!(one("invoke_agent x", &json!({"gen_ai.operation.name": "invoke_agent"})).kind.as_str(), "run");
+    // A model that runs a whole turn by itself.
+    let turn = json!({"gen_ai.operation.name": "invoke_agent", "openclaw.model_call.observation_unit": "turn"});
+    assert_eq!(one("invoke_agent", &turn).kind.as_str(), "llm_call");
     assert_eq!(one("execute_tool x", &json!({"gen_ai.operation.name": "execute_tool"})).kind.as_str(), "tool_call");
 }
 
