@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Home, Request, get, marked, post};
+use support::{Home, Request, event, get, marked, post};
 
 #[test]
 fn help_and_version_answer() {
@@ -96,6 +96,41 @@ async fn secrets_are_shown_nowhere() {
     assert!(!get(sidecar.api, "/metrics").await.text().contains(secret));
     assert!(!sidecar.log().contains(secret));
     sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_may_come_in_a_file() {
+    let home = Home::new();
+    let secret = format!("tok-{}", uuid::Uuid::now_v7());
+    let file = home.path("ingest-token");
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let named = file.to_str().unwrap();
+    // By its short name, and by its long one.
+    for name in ["TRACE_INGEST_TOKEN_FILE", "TRACE_SOURCES__HTTP__TOKEN_FILE"] {
+        let setup = home.setup().env(name, named);
+        let shown = setup.clone().arg("config").output();
+        assert!(shown.stdout.contains(name), "where it comes from: {}", shown.stdout);
+        assert!(!shown.stdout.contains(&secret));
+        let sidecar = setup.start().await;
+        let request = Request::events(event().to_string());
+        assert_eq!(post(sidecar.ingest, &request).await.status, 401);
+        let bearer = format!("Bearer {secret}");
+        assert_eq!(post(sidecar.ingest, &request.header("authorization", &bearer)).await.status, 200);
+        sidecar.stop().await;
+    }
+    let refused = home.setup().env("TRACE_INGEST_TOKEN_FILE", "/nowhere/at/all").arg("validate").output();
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("TRACE_INGEST_TOKEN_FILE: names /nowhere/at/all, which cannot be read"),
+        "{}",
+        refused.stderr
+    );
+    let both =
+        home.setup().env("TRACE_INGEST_TOKEN_FILE", named).env("TRACE_INGEST_TOKEN", "x").arg("validate").output();
+    assert!(both.stderr.contains("TRACE_INGEST_TOKEN is set too"), "{}", both.stderr);
+    // A file for what is no secret is no name of ours.
+    let other = home.setup().env("TRACE_SINKS__STORE__PATH_FILE", named).arg("validate").output();
+    assert_eq!(other.code, Some(2));
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 //! `TRACE_` and the path with `__` sets any key; a few short names serve at deploy time. A name that
 //! is nearly one of ours is a mistake and stops the start, since the setting that was meant would
 //! silently not be there; a name that resembles nothing is somebody else's.
+//!
+//! A secret may come in a file: `TRACE_PUSH_TOKEN_FILE=/run/secrets/push` is the text of that file, as
+//! container platforms mount secrets. A variable's value is seen by whoever may look at the process.
 
 use serde_json::Value;
 
 use super::error::{hint, nearest};
 use super::layers::Layers;
-use super::typed::takes_any_text;
+use super::typed::{is_secret_at, takes_any_text};
 use super::{ConfigError, Inputs, Section, tables};
 use crate::plugin::Registry;
 
@@ -33,6 +36,12 @@ pub enum Target {
 }
 
 const PREFIX: &str = "TRACE_";
+
+/// Ends the name of a variable that names a file with the value.
+const FILE: &str = "_FILE";
+
+/// The most bytes of such a file.
+const MAX_FILE: u64 = 64 * 1024;
 
 struct Reader<'a> {
     inputs: &'a Inputs,
@@ -98,6 +107,14 @@ impl Reader<'_> {
         if let Some(short) = self.inputs.short_names.iter().find(|short| short.name == name).copied() {
             return self.reach(name, short, value);
         }
+        let in_file = name.strip_suffix(FILE).filter(|base| base.ends_with("_TOKEN"));
+        if let Some(short) = in_file.and_then(|base| self.inputs.short_names.iter().find(|short| short.name == base)) {
+            let short = *short;
+            if let Some(text) = self.text_of(name, short.name, value) {
+                self.reach(name, short, &text);
+            }
+            return;
+        }
         let known = self.inputs.short_names.iter().map(|short| short.name).chain(["TRACE_CONFIG"]);
         // Compared without the prefix, which all of them share.
         let bare = known.clone().map(|known| &known[PREFIX.len()..]);
@@ -139,7 +156,7 @@ impl Reader<'_> {
     }
 
     fn put(&mut self, name: &str, port: bool, path: &[&str], value: &str) {
-        if value.is_empty() && (port || !self.takes_any_text(path)) {
+        if value.is_empty() && (port || !self.by_schema(path, takes_any_text)) {
             return;
         }
         if !port {
@@ -161,22 +178,66 @@ impl Reader<'_> {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 self.put(name, false, &path, value);
             }
-            Err(message) => self.error(name, message),
+            Err(message) => match self.secret_in_file(&parts) {
+                Some(path) => {
+                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                    let base = name.strip_suffix(FILE).unwrap_or(name);
+                    if let Some(text) = self.text_of(name, base, value) {
+                        self.layers.put(name, &path, &text);
+                    }
+                }
+                None => self.error(name, message),
+            },
         }
     }
 
-    /// Whether the key at this path takes any text.
-    fn takes_any_text(&self, path: &[&str]) -> bool {
+    /// The path of the secret that `…__TOKEN_FILE` means.
+    fn secret_in_file(&self, parts: &[String]) -> Option<Vec<String>> {
+        let mut parts = parts.to_vec();
+        let key = parts.last_mut()?;
+        *key = key.strip_suffix(&FILE.to_ascii_lowercase())?.to_owned();
+        let path = self.resolve(&parts).ok()?;
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        self.by_schema(&names, is_secret_at).then_some(path)
+    }
+
+    /// The text of the file that a variable names, without the newline at its end; `base` is the
+    /// variable that would hold the text itself.
+    fn text_of(&mut self, name: &str, base: &str, path: &str) -> Option<String> {
+        if path.is_empty() {
+            return None;
+        }
+        if self.inputs.env.iter().any(|(other, value)| other == base && !value.is_empty()) {
+            self.error(name, format!("{base} is set too; remove one of them"));
+            return None;
+        }
+        let read = std::fs::metadata(path).and_then(|metadata| {
+            if metadata.len() > MAX_FILE {
+                return Err(std::io::Error::other(format!("larger than {MAX_FILE} bytes")));
+            }
+            std::fs::read_to_string(path)
+        });
+        match read {
+            Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
+            Err(error) => {
+                self.error(name, format!("names {path}, which cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What the schema of the key at this path says.
+    fn by_schema(&self, path: &[&str], says: fn(&Value, &str) -> bool) -> bool {
         match path {
             [table, key @ ..] if !Section::ALL.iter().any(|section| section.as_str() == *table) => {
                 let mut own = tables(self.inputs.tables).filter(|own| own.name == *table);
-                own.any(|own| takes_any_text((own.schema)().as_value(), &key.join(".")))
+                own.any(|own| says((own.schema)().as_value(), &key.join(".")))
             }
             [first, component, key @ ..] => {
                 let section = Section::ALL.into_iter().find(|section| section.as_str() == *first);
                 let r#type = self.root.pointer(&format!("/{first}/{component}/type")).and_then(Value::as_str);
                 let schema = section.zip(r#type).and_then(|(section, name)| self.registry.schema_of(section, name));
-                schema.is_some_and(|schema| takes_any_text(schema.as_value(), &key.join(".")))
+                schema.is_some_and(|schema| says(schema.as_value(), &key.join(".")))
             }
             _ => false,
         }

@@ -282,6 +282,11 @@ pub(super) fn is_secret(schema: &Value, root: &Value) -> bool {
     resolve(schema, root).get("writeOnly") == Some(&Value::Bool(true))
 }
 
+/// Whether the key of this path holds a secret.
+pub(super) fn is_secret_at(schema: &Value, key: &str) -> bool {
+    schema_at(schema, key).is_some_and(|(schema, root)| is_secret(schema, root))
+}
+
 /// Whether a key takes any text, the empty one too. For every other key, one that may be left out
 /// among them, an empty variable is one that is not set: that is how deploy tools leave them.
 pub(super) fn takes_any_text(schema: &Value, key: &str) -> bool {
