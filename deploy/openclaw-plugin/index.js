@@ -8,7 +8,7 @@
 
 import { Recorder } from "./src/recorder.js";
 import { readSettings } from "./src/settings.js";
-import { HOOKS } from "./src/turns.js";
+import { HOOKS } from "./src/observer.js";
 
 const ID = "openclaw-trace";
 // The version in the key keeps an updated plugin from working with the objects of the one before.

@@ -3,10 +3,14 @@
 // Hooks tell of a model call without its content, and of messages without their call. Both come in
 // order, and a message's timestamp is taken when its answer begins to stream, some milliseconds
 // after the call began. Usage is on the messages, so a message is given to one call or to none:
-// tokens are never counted twice.
+// tokens are never counted twice. They come with all earlier turns of the session.
+
+import { number, text } from "./values.js";
 
 /** How far a message's clock reading may lie outside its call. */
 const SLACK_MS = 100;
+
+const MOST_SEEN = 20_000;
 
 /**
  * @param {{startedAt: number, endedAt?: number}[]} calls in order
@@ -39,7 +43,39 @@ function isWithin(call, message) {
   return message.timestamp >= call.startedAt - SLACK_MS && message.timestamp <= (call.endedAt ?? Infinity) + SLACK_MS;
 }
 
-/** The identity of an assistant message in a session's list, which is copied from turn to turn. */
-export function messageKey(message) {
+/**
+ * Assistant messages of a run that were not counted yet, in order. `messages` is the whole session.
+ * @returns {{message: object, index: number, timestamp?: number}[]}
+ */
+export function freshAnswers(run, messages) {
+  let lastUser = -1;
+  messages.forEach((message, index) => {
+    if (message?.role === "user") lastUser = index;
+  });
+  const fresh = [];
+  messages.forEach((message, index) => {
+    if (message?.role !== "assistant") return;
+    const owner = text(message.__openclaw?.runId);
+    if (owner !== undefined && owner !== run.id) return;
+    const timestamp = number(message.timestamp);
+    // Without a time there is only the place to go by.
+    if (timestamp === undefined ? index < lastUser : timestamp < run.startedAt - 1_000) return;
+    if (!markSeen(run, message)) return;
+    fresh.push({ message, index, timestamp });
+  });
+  return fresh;
+}
+
+/** False when the message was seen before. */
+export function markSeen(run, message) {
+  const key = messageKey(message);
+  if (key === "/") return true;
+  if (run.seen.has(key)) return false;
+  if (run.seen.size < MOST_SEEN) run.seen.add(key);
+  return true;
+}
+
+// The identity of an assistant message in a session's list, which is copied from turn to turn.
+function messageKey(message) {
   return `${message?.timestamp ?? ""}/${message?.responseId ?? ""}`;
 }

@@ -11,7 +11,7 @@ import { Content, droppedJson } from "./events.js";
 import { sendBeforeExit } from "./last-attempt.js";
 import { Sampler } from "./sampling.js";
 import { Sender } from "./sender.js";
-import { Turns } from "./turns.js";
+import { Observer } from "./observer.js";
 
 const INBOX_NOTES = 10_000;
 const SLICE_MS = 4;
@@ -29,7 +29,7 @@ export class Recorder {
    * @param {object} options
    * @param {Record<string, any>} options.settings
    * @param {{info: Function, warn: Function}} options.logger
-   * @param {object} [options.limits] `turns` and `sender`, for tests
+   * @param {object} [options.limits] `runs` and `sender`, for tests
    * @param {() => number} [options.now] Unix milliseconds
    */
   constructor({ settings, logger, limits = {}, now = Date.now }) {
@@ -40,7 +40,7 @@ export class Recorder {
     this.sweeper = null;
     this.sender = new Sender({ ...settings, logger, limits: limits.sender, describeDropped: (dropped) => droppedJson(dropped, this.now()) });
     this.sampler = new Sampler({ share: settings.sample, maxHeldBytes: settings.maxQueueBytes / 2, send: (json) => this.sender.push(json) });
-    this.turns = new Turns({ content: new Content(settings), maxHeldBytes: settings.maxQueueBytes / 2, out: this.sampler, limits: limits.turns });
+    this.observer = new Observer({ content: new Content(settings), maxHeldBytes: settings.maxQueueBytes / 2, out: this.sampler, limits: limits.runs });
   }
 
   /** Called in a hook. Does no work, never throws; returns a promise only where OpenClaw waits for the process to stop. */
@@ -65,14 +65,14 @@ export class Recorder {
   /** The event loop has run empty: the last chance to send in the usual way. */
   beforeExit() {
     this.#work(Infinity);
-    this.turns.closeAll(this.now());
+    this.observer.closeAll(this.now());
     if (!this.sender.isIdle) this.sender.drain(IDLE_DRAIN_MS);
   }
 
   /** The process is ending, and nothing asynchronous will happen any more. */
   exit() {
     this.#work(Infinity);
-    this.turns.closeAll(this.now());
+    this.observer.closeAll(this.now());
     const events = this.sender.unsent();
     // One who did not answer before is not waited for.
     if (events.length === 0 || this.sender.away) return true;
@@ -83,7 +83,7 @@ export class Recorder {
   /** Hands what waits to another recorder, with other settings. */
   replaceWith(next) {
     this.#work(Infinity);
-    this.turns.closeAll(this.now());
+    this.observer.closeAll(this.now());
     for (const json of this.sender.unsent()) next.sender.push(json);
     this.close();
   }
@@ -111,7 +111,7 @@ export class Recorder {
     for (; done < notes.length; done++) {
       if (done > 0 && performance.now() > until) break;
       try {
-        this.turns.take(notes[done]);
+        this.observer.take(notes[done]);
       } catch {
         // Whatever a hook hands over, the agent must not notice; that something was lost is told.
         this.sender.countDropped("unreadable");
@@ -128,7 +128,7 @@ export class Recorder {
     this.sweeper = null;
     let waitMs;
     try {
-      waitMs = this.turns.sweep(this.now());
+      waitMs = this.observer.sweep(this.now());
     } catch {
       this.sender.countDropped("unreadable");
     }

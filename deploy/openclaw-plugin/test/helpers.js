@@ -19,7 +19,7 @@ export function recorderFor(endpoint, { config = {}, limits = {} } = {}) {
   const recorder = new Recorder({
     settings,
     logger: { info: (line) => log.push(line), warn: (line) => log.push(line) },
-    limits: { sender: { flushAfterMs: 5, retryBaseMs: 10, retryMaxMs: 40, ...limits.sender }, turns: limits.turns },
+    limits: { sender: { flushAfterMs: 5, retryBaseMs: 10, retryMaxMs: 40, ...limits.sender }, runs: limits.runs },
     now: () => clock.now,
   });
   const fire = (records) => {
@@ -36,7 +36,7 @@ export function eventsOf(records, options = {}) {
   const { recorder, fire, clock } = recorderFor("http://127.0.0.1:1", options);
   fire(records);
   recorder.drain(0);
-  recorder.turns.closeAll(clock.now);
+  recorder.observer.closeAll(clock.now);
   const events = recorder.sender.unsent().map((json) => JSON.parse(json));
   recorder.close();
   return events;

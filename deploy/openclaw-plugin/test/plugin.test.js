@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { HOOKS } from "../src/turns.js";
+import { HOOKS } from "../src/observer.js";
 import { receiver } from "./helpers.js";
 
 const DRIVER = fileURLToPath(new URL("./driver.js", import.meta.url));

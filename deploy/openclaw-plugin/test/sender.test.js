@@ -19,7 +19,7 @@ test("a whole turn arrives as one array with the token", async (t) => {
   t.after(() => recorder.close());
   fire(recorded("turn-with-tool"));
   recorder.drain(0);
-  recorder.turns.closeAll(recorder.now());
+  recorder.observer.closeAll(recorder.now());
   await recorder.drain(2_000);
   assert.equal(there.stored.size, 4);
   const [first] = there.requests;

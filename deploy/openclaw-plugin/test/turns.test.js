@@ -189,6 +189,18 @@ test("the messages of a first try are not counted again by a second", () => {
   assert.equal(ofKind(events, "run")[0].attributes["openclaw.run.input_tokens"], 2423);
 });
 
+test("a try that ends without agent_end is counted by the one that follows", () => {
+  const records = recorded("turn-with-tool");
+  const end = records.find(({ hook }) => hook === "agent_end");
+  const first = records.filter(({ hook }) => hook !== "agent_end");
+  const again = structuredClone(records[0]);
+  again.at = end.at + 100;
+  again.event.historyMessages = structuredClone(end.event.messages);
+  const events = eventsOf([...first, again, { ...end, at: end.at + 200 }]);
+  assert.deepEqual(ofKind(events, "llm_call").map((call) => call.attributes["gen_ai.usage.input_tokens"]), [1211, 1212]);
+  assert.equal(ofKind(events, "run")[0].attributes["openclaw.run.input_tokens"], 2423);
+});
+
 test("with fewer messages than calls each message is given to the call it falls into", () => {
   const records = recorded("turn-with-tool");
   const end = records.find(({ hook }) => hook === "agent_end");
@@ -278,6 +290,18 @@ test("messages, sessions, cron and gateway are events of their own", () => {
   assert.equal(cron.attributes["openclaw.cron.action"], "added");
 });
 
+test("a message that came in is of the run that answers it, or of none after a while", () => {
+  const turn = recorded("turn-with-tool");
+  const message = (sessionKey) => ({ at: turn[0].at - 300, hook: "message_received", event: { content: "hi", from: "me" }, ctx: { channelId: "telegram", sessionKey } });
+  const events = eventsOf([message("agent:main:explicit:s3"), message("agent:main:other"), ...turn]);
+  const [answered, unanswered] = ofKind(events, "message").sort((a, b) => (a.run_id ? -1 : 1));
+  assert.equal(answered.run_id, RUN);
+  assert.equal(answered.session_id, "s3");
+  assert.equal(answered.parent_span_id, ofKind(events, "run")[0].span_id);
+  assert.equal(unanswered.run_id, undefined);
+  assert.equal(ofKind(events, "message").length, 2);
+});
+
 test("what goes out is of the session's last run", () => {
   const turn = recorded("turn-with-tool");
   const sent = {
@@ -352,13 +376,13 @@ test("a run is told some time after its end, and not a second time by a late try
   const records = recorded("turn-with-tool");
   fire(records);
   recorder.drain(0);
-  assert.equal(recorder.turns.sweep(clock.now + 100), 1_899);
+  assert.equal(recorder.observer.sweep(clock.now + 100), 1_899);
   assert.equal(told(), 0);
-  recorder.turns.sweep(clock.now + 2_000);
+  recorder.observer.sweep(clock.now + 2_000);
   assert.equal(told(), 1);
   fire(recorded("turn-with-tool").map((record) => ({ ...record, at: record.at + 20_000 })));
   recorder.drain(0);
-  recorder.turns.closeAll(clock.now);
+  recorder.observer.closeAll(clock.now);
   assert.equal(told(), 1);
   recorder.close();
 });
@@ -368,7 +392,7 @@ test("a failed run waits longer for a further try, but not past its session's ne
   const told = () => ofKind(recorder.sender.unsent().map((json) => JSON.parse(json)), "run").map((run) => run.status);
   fire(recorded("turn-that-fails"));
   recorder.drain(0);
-  recorder.turns.sweep(clock.now + 35_000);
+  recorder.observer.sweep(clock.now + 35_000);
   assert.deepEqual(told(), []);
   const next = recorded("turn-that-fails")[0];
   next.event.runId = next.ctx.runId = "next-run";
