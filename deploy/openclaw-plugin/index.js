@@ -66,6 +66,8 @@ function recorder(shared, settings, logger) {
 }
 
 function listenForTheEnd(shared) {
+  // OpenClaw has ten 'exit' listeners of its own, and Node warns of an eleventh.
+  if (process.getMaxListeners() > 0) process.setMaxListeners(process.getMaxListeners() + 1);
   process.once("beforeExit", () => quietly(() => shared.recorder?.beforeExit()));
   process.once("exit", () => quietly(() => shared.recorder?.exit()));
 }

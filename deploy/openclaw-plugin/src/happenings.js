@@ -221,7 +221,12 @@ export class Happenings {
   #tellSubagent(what, event, who, at, fields) {
     const childSessionKey = text(event.childSessionKey) ?? text(event.targetSessionKey) ?? who.sessionKey;
     const link = (who.runId && this.runs.links.get(who.runId)) || (childSessionKey && this.runs.links.get(childSessionKey)) || undefined;
-    this.tell(undefined, { ...who, agentId: text(event.agentId) ?? who.agentId ?? agentOf(childSessionKey) }, {
+    const child = {
+      ...who,
+      sessionId: who.sessionId ?? this.sessions.idOf(childSessionKey),
+      agentId: text(event.agentId) ?? who.agentId ?? agentOf(childSessionKey),
+    };
+    this.tell(undefined, child, {
       kind: "subagent",
       timestamp: at,
       parentSpanId: who.runId ? spanId("run", who.runId) : undefined,

@@ -36,6 +36,11 @@ export class Sessions {
     };
   }
 
+  /** The session id that a key stands for, where a hook has said so. */
+  idOf(sessionKey) {
+    return this.known.get(sessionKey)?.sessionId;
+  }
+
   forget(sessionKey) {
     this.known.delete(sessionKey);
   }
