@@ -30,12 +30,13 @@ export default {
       logger.warn(`${ID}: ${problem}`);
     }
     for (const hook of HOOKS) {
+      const seen = (shared.seen[hook] ??= new WeakSet());
       api.on(hook, (event, ctx) => {
         try {
           // Two registrations that hear the same hook get the same object.
           if (event !== null && typeof event === "object") {
-            if (shared.seen.has(event)) return undefined;
-            shared.seen.add(event);
+            if (seen.has(event)) return undefined;
+            seen.add(event);
           }
           return recorder(shared, settings, logger).note(hook, event, ctx);
         } catch {
@@ -47,7 +48,7 @@ export default {
 };
 
 function sharedState() {
-  globalThis[SHARED] ??= { recorder: null, key: "", seen: new WeakSet(), told: new Set() };
+  globalThis[SHARED] ??= { recorder: null, key: "", seen: {}, told: new Set() };
   return globalThis[SHARED];
 }
 

@@ -8,6 +8,7 @@
 
 const MAX_DEPTH = 40;
 const MAX_ITEMS = 10_000;
+const MARKER_BYTES = 64;
 
 /**
  * @param {unknown} value
@@ -52,14 +53,19 @@ function write(writer, value, depth) {
 function writeString(writer, text) {
   if (writer.left <= 0) return leftOut(writer);
   const bytes = byteLength(text);
-  let kept = text;
-  if (bytes > writer.left) {
-    writer.truncated = true;
-    kept = cut(text, writer.left, bytes);
+  let json;
+  // Escapes make a text longer, a control character six times; so what was cut is measured again.
+  for (let most = writer.left; ; ) {
+    const isCut = bytes > most;
+    writer.truncated ||= isCut;
+    json = JSON.stringify((isCut ? cut(text, most, bytes) : text).toWellFormed());
+    const length = byteLength(json);
+    if (length <= writer.left + MARKER_BYTES || most < MARKER_BYTES) {
+      writer.left -= length;
+      return json;
+    }
+    most = Math.floor((Math.min(most, bytes) * writer.left * 0.95) / length);
   }
-  const json = JSON.stringify(kept.toWellFormed());
-  writer.left -= byteLength(json);
-  return json;
 }
 
 function writeObject(writer, value, depth) {

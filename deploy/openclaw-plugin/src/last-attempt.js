@@ -6,6 +6,7 @@
 // What a request in flight had brought already is a duplicate to the sidecar.
 
 import { Worker } from "node:worker_threads";
+import { byteLength } from "./json.js";
 
 const CODE = `
 const { workerData } = require("node:worker_threads");
@@ -36,13 +37,14 @@ export function sendBeforeExit({ url, headers, events, timeoutMs, batchBytes = 5
   let batch = [];
   let bytes = 0;
   for (const json of events) {
-    if (batch.length > 0 && (batch.length >= 200 || bytes + json.length > batchBytes)) {
+    const size = byteLength(json) + 1;
+    if (batch.length > 0 && (batch.length >= 200 || bytes + size > batchBytes)) {
       bodies.push(`[${batch.join(",")}]`);
       batch = [];
       bytes = 0;
     }
     batch.push(json);
-    bytes += json.length;
+    bytes += size;
   }
   if (batch.length > 0) bodies.push(`[${batch.join(",")}]`);
   if (bodies.length === 0) return true;

@@ -59,7 +59,7 @@ export function freshAnswers(run, messages) {
     if (owner !== undefined && owner !== run.id) return;
     const timestamp = number(message.timestamp);
     // Without a time there is only the place to go by.
-    if (timestamp === undefined ? index < lastUser : timestamp < run.startedAt - 1_000) return;
+    if (timestamp === undefined ? index < lastUser : timestamp < run.startedAt - SLACK_MS) return;
     if (!markSeen(run, message)) return;
     fresh.push({ message, index, timestamp });
   });

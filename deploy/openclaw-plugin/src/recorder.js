@@ -38,6 +38,7 @@ export class Recorder {
     this.inbox = [];
     this.scheduled = null;
     this.sweeper = null;
+    this.gaveUp = false; // a drain ended with events left, and nothing has come since
     this.sender = new Sender({ ...settings, logger, limits: limits.sender, describeDropped: (dropped) => droppedJson(dropped, this.now()) });
     this.sampler = new Sampler({ share: settings.sample, maxHeldBytes: settings.maxQueueBytes / 2, send: (json) => this.sender.push(json) });
     this.observer = new Observer({ content: new Content(settings), maxHeldBytes: settings.maxQueueBytes / 2, out: this.sampler, limits: limits.runs });
@@ -50,6 +51,7 @@ export class Recorder {
       return undefined;
     }
     this.inbox.push({ hook, event, ctx, at: this.now() });
+    this.gaveUp = false;
     if (hook === "gateway_stop") return this.drain(STOP_DRAIN_MS);
     if (hook === "session_end" && isShutdown(event)) return this.drain(SESSION_DRAIN_MS);
     this.#schedule();
@@ -59,14 +61,16 @@ export class Recorder {
   /** Works off the notes and sends what waits, within a bound. */
   drain(timeoutMs) {
     this.#work(Infinity);
-    return this.sender.drain(timeoutMs).then(() => undefined);
+    return this.sender.drain(timeoutMs).then((left) => {
+      this.gaveUp = left > 0;
+    });
   }
 
   /** The event loop has run empty: the last chance to send in the usual way. */
   beforeExit() {
     this.#work(Infinity);
     this.observer.closeAll(this.now());
-    if (!this.sender.isIdle) this.sender.drain(IDLE_DRAIN_MS);
+    this.drain(IDLE_DRAIN_MS);
   }
 
   /** The process is ending, and nothing asynchronous will happen any more. */
@@ -75,7 +79,7 @@ export class Recorder {
     this.observer.closeAll(this.now());
     const events = this.sender.unsent();
     // One who did not answer before is not waited for.
-    if (events.length === 0 || this.sender.away) return true;
+    if (events.length === 0 || this.sender.away || this.gaveUp) return true;
     const { url, headers } = this.sender;
     return sendBeforeExit({ url, headers, events, timeoutMs: EXIT_MS });
   }

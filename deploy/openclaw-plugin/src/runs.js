@@ -22,7 +22,9 @@ const LIMITS = {
   closed: 500,
   closeAfterMs: 2_000, // a second try of a turn that ended well begins at once
   closeFailedAfterMs: 60_000, // a try after a failure waits up to 30 s
-  idleMs: 30 * 60_000,
+  idleMs: 10 * 60_000,
+  busyMs: 6 * 3_600_000, // while a model or a tool is at work
+  overtakenMs: 60_000, // a run without an end is over when its session has gone on for this long
 };
 
 export class Runs {
@@ -71,6 +73,7 @@ export class Runs {
 
   model_call_started(event, who, at) {
     if (!who.runId) return;
+    if (!this.runs.has(who.runId)) this.closeEarlier(who, at);
     this.calls.begin(this.of(who, at), event, at);
   }
 
@@ -150,7 +153,10 @@ export class Runs {
   }
 
   #due(run) {
-    if (run.endedAt === undefined) return run.lastAt + this.limits.idleMs;
+    if (run.endedAt === undefined) {
+      const isBusy = run.tools.size > 0 || run.pending.some((call) => call.endedAt === undefined);
+      return run.lastAt + (isBusy ? this.limits.busyMs : this.limits.idleMs);
+    }
     return run.endedAt + (run.failed ? this.limits.closeFailedAfterMs : this.limits.closeAfterMs);
   }
 
@@ -158,7 +164,8 @@ export class Runs {
   closeEarlier(who, at) {
     for (const run of this.runs.values()) {
       const sameSession = who.sessionKey ? run.sessionKey === who.sessionKey : who.sessionId !== undefined && run.sessionId === who.sessionId;
-      if (sameSession && run.id !== who.runId && run.endedAt !== undefined) this.#close(run, at);
+      const isOver = run.endedAt !== undefined || at - run.lastAt > this.limits.overtakenMs;
+      if (sameSession && run.id !== who.runId && isOver) this.#close(run, at);
     }
   }
 

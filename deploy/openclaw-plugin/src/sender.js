@@ -5,7 +5,8 @@
 // 2. An event keeps its JSON, and with it its `trace_id`, until the sidecar has confirmed it. So what
 //    is sent again after a lost answer is a duplicate to the sidecar, not a second event.
 // 3. 429 and 503 wait for `Retry-After`; other failures of the way wait exponentially, with jitter.
-//    413 halves the batch. Every other 4xx drops it: the same bytes would be refused again.
+//    413 halves the batch. Every other 4xx (and 3xx: events are for one address) drops it: the same
+//    bytes would be refused again.
 // 4. Nothing here keeps the process alive, but for `drain`, which is bounded.
 //
 // node:http and not fetch: a fetch dispatcher may be replaced by its host (a proxy, for one), and
@@ -50,7 +51,8 @@ export class Sender {
     this.headers = { "content-type": "application/json" };
     if (options.token) this.headers.authorization = `Bearer ${options.token}`;
     this.transport = this.url.protocol === "https:" ? https : http;
-    this.agent = new this.transport.Agent({ keepAlive: true, maxSockets: 1, timeout: 60_000 });
+    // The sidecar closes a connection that is idle for 60 s; to be the first avoids a request into a closing one.
+    this.agent = new this.transport.Agent({ keepAlive: true, maxSockets: 1, timeout: 30_000 });
 
     /** @type {{json: string, bytes: number, sending: boolean, dropped?: Record<string, number>}[]} */
     this.queue = [];
@@ -198,7 +200,8 @@ export class Sender {
       this.request = request;
       this.closing = request;
       request.on("socket", (socket) => (this.draining ? socket.ref() : socket.unref()));
-      request.on("error", (error) => end({ failure: error.code ?? error.message }));
+      // A connection that was closed while it was idle says nothing of the sidecar.
+      request.on("error", (error) => end({ failure: error.code ?? error.message, stale: request.reusedSocket && error.code !== undefined }));
       request.on("response", (response) => {
         const chunks = [];
         let size = 0;
@@ -218,11 +221,15 @@ export class Sender {
     }
   }
 
-  #after(batch, { status, failure, retryAfter, answer }) {
+  #after(batch, { status, failure, stale, retryAfter, answer }) {
     if (this.closed) return;
+    if (stale) {
+      this.#release(batch);
+      return this.#schedule(0);
+    }
     if (status >= 200 && status < 300) this.#confirmed(batch, answer);
     else if (status === 413) this.#tooLarge(batch);
-    else if (status >= 400 && status < 500 && status !== 408 && status !== 429) this.#refusedForGood(batch, status);
+    else if (status >= 300 && status < 500 && status !== 408 && status !== 429) this.#refusedForGood(batch, status);
     else this.#again(batch, failure ?? `status ${status}`, retryAfter);
     if (this.queue.length === 0) return this.#endDrain();
     this.#schedule(this.draining ? Math.min(50 * this.failures, 250) : this.failures > 0 || this.queue.length >= this.batchLimit ? 0 : this.limits.flushAfterMs);

@@ -93,6 +93,10 @@ export async function receiver(answer = () => ({ status: 200 }), port = 0) {
         await Promise.race([new Promise((wake) => waiting.push(wake)), new Promise((wake) => setTimeout(wake, 10))]);
       }
     },
+    /** Closes all connections, but not the listener. */
+    hangUp() {
+      for (const socket of sockets) socket.destroy();
+    },
     close() {
       for (const socket of sockets) socket.destroy();
       return new Promise((done) => server.close(done));

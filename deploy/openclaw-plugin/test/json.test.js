@@ -50,6 +50,16 @@ test("the bound holds for many small things as for one large", () => {
   }
 });
 
+test("a text of characters that need escapes stays within the bound too", () => {
+  for (const text of ["\0".repeat(100_000), '"\\\n'.repeat(50_000), `${"a".repeat(9_000)}${"\0".repeat(9_000)}`]) {
+    const { json, truncated } = boundedJson({ text }, 10_000);
+    assert.equal(truncated, true);
+    assert.ok(byteLength(json) <= 10_200, `${byteLength(json)} bytes`);
+    assert.ok(byteLength(json) > 1_000);
+    assert.match(JSON.parse(json).text, /truncated: \d+ bytes/);
+  }
+});
+
 test("lone surrogates become replacement characters", () => {
   assert.equal(parsed("a\ud800b"), "a\ufffdb");
   assert.deepEqual(parsed({ "k\udc00": 1 }), { "k\ufffd": 1 });

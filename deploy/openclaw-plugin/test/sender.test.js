@@ -113,6 +113,26 @@ test("an event whose answer was lost is sent again under the same trace_id", asy
   assert.equal(recorder.sender.stats.duplicates, 1);
 });
 
+test("a connection that was closed while idle is not taken for a sidecar that is away", async (t) => {
+  const there = await receiver();
+  t.after(() => there.close());
+  const { recorder, clock, log } = recorderFor(there.endpoint);
+  t.after(() => recorder.close());
+  for (let n = 1; n <= 3; n++) {
+    note(recorder, clock);
+    await there.until(() => there.stored.size === n && recorder.sender.isIdle, `event ${n}`);
+    // The server hangs up without the client's having noticed yet.
+    there.hangUp();
+    note(recorder, clock);
+    recorder.drain(0);
+    recorder.sender.flush();
+    await there.until(() => there.stored.size >= n + 1 && recorder.sender.isIdle, "the event after it");
+    there.stored.delete([...there.stored.keys()].at(-1));
+  }
+  assert.deepEqual(log, []);
+  assert.equal(recorder.sender.failures, 0);
+});
+
 test("413 halves the batch until the one too large stands alone, and drops only that", async (t) => {
   const there = await receiver((_, events) => ({ status: events.some((event) => event.input === "too large") ? 413 : 200 }));
   t.after(() => there.close());
@@ -126,7 +146,7 @@ test("413 halves the batch until the one too large stands alone, and drops only 
   assert.equal(log.length, 1);
 });
 
-for (const status of [400, 401, 403, 404, 415, 422]) {
+for (const status of [302, 400, 401, 403, 404, 415, 422]) {
   test(`status ${status} drops the batch at once and is counted`, async (t) => {
     const there = await receiver((n) => ({ status: n === 1 ? status : 200 }));
     t.after(() => there.close());

@@ -108,7 +108,7 @@ test("messages of earlier turns are not counted", () => {
     responseId: "earlier",
   };
   // One that is in the history the turn began with, one that only its time tells, one that another run owns.
-  const recent = { ...earlier, timestamp: records[0].at - 500, responseId: "recent" };
+  const recent = { ...earlier, timestamp: records[0].at - 50, responseId: "recent" };
   const foreign = { ...earlier, timestamp: records[0].at + 5, responseId: "foreign", __openclaw: { runId: "another" } };
   records[0].event.historyMessages.push(structuredClone(recent));
   records.find(({ hook }) => hook === "agent_end").event.messages.unshift(earlier, recent, foreign);
@@ -385,6 +385,28 @@ test("a run is told some time after its end, and not a second time by a late try
   recorder.observer.closeAll(clock.now);
   assert.equal(told(), 1);
   recorder.close();
+});
+
+test("a run whose end never comes is told when its session has gone on, or after a while", () => {
+  const told = (records, later) => {
+    const { recorder, fire, clock } = recorderFor("http://127.0.0.1:1");
+    fire(records);
+    recorder.drain(0);
+    recorder.observer.sweep(clock.now + later);
+    const events = recorder.sender.unsent().map((json) => JSON.parse(json));
+    recorder.close();
+    return ofKind(events, "run").length;
+  };
+  const endless = recorded("turn-with-tool").filter(({ hook }) => hook !== "agent_end" && hook !== "llm_output");
+  assert.equal(told(endless, 9 * 60_000), 0);
+  assert.equal(told(endless, 11 * 60_000), 1);
+  const waitsForTool = endless.slice(0, 4);
+  assert.equal(waitsForTool.at(-1).hook, "before_tool_call");
+  assert.equal(told(waitsForTool, 3_600_000), 0);
+  const next = recorded("turn-with-tool")[0];
+  next.event.runId = next.ctx.runId = "next-run";
+  next.at = endless.at(-1).at + 61_000;
+  assert.equal(told([...endless, next], 0), 1);
 });
 
 test("a failed run waits longer for a further try, but not past its session's next run", () => {
