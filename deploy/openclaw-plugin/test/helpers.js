@@ -44,7 +44,8 @@ export function eventsOf(records, options = {}) {
 
 /**
  * A receiver on loopback. `answers` decides: a function of (request number, events) to
- * {status, headers, body}, or "hang" for no answer, or "cut" to close the connection after reading.
+ * {status, headers, body}, or "hang" for no answer, or "cut" to take the events and close the
+ * connection, or "reset" to close it without having taken them.
  */
 export async function receiver(answer = () => ({ status: 200 }), port = 0) {
   const requests = [];
@@ -64,6 +65,8 @@ export async function receiver(answer = () => ({ status: 200 }), port = 0) {
       };
       if (told === "hang") {
         // no answer
+      } else if (told === "reset") {
+        request.socket.destroy();
       } else if (told === "cut") {
         take();
         request.socket.destroy();
@@ -92,10 +95,6 @@ export async function receiver(answer = () => ({ status: 200 }), port = 0) {
         if (performance.now() > deadline) throw new Error(`timed out waiting for ${what}; ${requests.length} requests so far`);
         await Promise.race([new Promise((wake) => waiting.push(wake)), new Promise((wake) => setTimeout(wake, 10))]);
       }
-    },
-    /** Closes all connections, but not the listener. */
-    hangUp() {
-      for (const socket of sockets) socket.destroy();
     },
     close() {
       for (const socket of sockets) socket.destroy();

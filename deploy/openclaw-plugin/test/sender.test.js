@@ -114,21 +114,19 @@ test("an event whose answer was lost is sent again under the same trace_id", asy
 });
 
 test("a connection that was closed while idle is not taken for a sidecar that is away", async (t) => {
-  const there = await receiver();
+  // The receiver takes one request a connection; for the client the second is into a closed one.
+  const there = await receiver((_, __, request) => {
+    request.socket.taken = (request.socket.taken ?? 0) + 1;
+    return request.socket.taken > 1 ? "reset" : { status: 200 };
+  });
   t.after(() => there.close());
   const { recorder, clock, log } = recorderFor(there.endpoint);
   t.after(() => recorder.close());
   for (let n = 1; n <= 3; n++) {
     note(recorder, clock);
     await there.until(() => there.stored.size === n && recorder.sender.isIdle, `event ${n}`);
-    // The server hangs up without the client's having noticed yet.
-    there.hangUp();
-    note(recorder, clock);
-    recorder.drain(0);
-    recorder.sender.flush();
-    await there.until(() => there.stored.size >= n + 1 && recorder.sender.isIdle, "the event after it");
-    there.stored.delete([...there.stored.keys()].at(-1));
   }
+  assert.ok(there.requests.length > 3, "no connection was used twice");
   assert.deepEqual(log, []);
   assert.equal(recorder.sender.failures, 0);
 });
