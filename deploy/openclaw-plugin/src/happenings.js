@@ -103,8 +103,7 @@ export class Happenings {
       attributes: {
         "openclaw.subagent.label": text(event.label),
         "openclaw.subagent.mode": text(event.mode),
-        "gen_ai.request.model": text(event.resolvedModel),
-        "gen_ai.provider.name": text(event.resolvedProvider),
+        "openclaw.subagent.model": text(event.resolvedModel),
       },
     });
   }
@@ -140,8 +139,7 @@ export class Happenings {
         "openclaw.cron.session_target": text(event.sessionTarget),
         "openclaw.cron.next_run_at_ms": number(event.nextRunAtMs),
         "openclaw.cron.delivery_status": text(event.deliveryStatus),
-        "gen_ai.request.model": text(event.model),
-        "gen_ai.provider.name": text(event.provider),
+        "openclaw.cron.model": text(event.model),
       },
     });
   }
