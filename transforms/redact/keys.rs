@@ -180,9 +180,21 @@ const HARMLESS_TOKEN: [&str; 14] = [
     "first",
 ];
 
+/// Attributes of OpenClaw's own whose names only sound like secrets: a session's name, a sort of token.
+fn is_openclaws(name: &str) -> bool {
+    name.strip_prefix("openclaw.").is_some_and(|name| name == "token" || is_session_key(name))
+}
+
+/// Whether this names a session key. OpenClaw's are names (`agent:main:main`); elsewhere they are keys.
+pub(super) fn is_session_key(name: &str) -> bool {
+    let mut last = words(name).into_iter().rev();
+    matches!((last.next(), last.next()), (Some(key), Some(session))
+        if key.eq_ignore_ascii_case("key") && session.eq_ignore_ascii_case("session"))
+}
+
 /// What the name says, or `None` where it says nothing.
 pub(super) fn hint(name: &str) -> Option<Hint> {
-    if !name.is_ascii() || name.len() > 128 {
+    if !name.is_ascii() || name.len() > 128 || is_openclaws(name) {
         return None;
     }
     let words = words(name);
@@ -292,8 +304,14 @@ mod tests {
             "total_tokens",
             "secretId",
             "tokens_per_second",
+            "openclaw.token",
+            "openclaw.session_key",
+            "openclaw.sessionKey",
+            "openclaw.run.parent_session_key",
         ] {
             assert_eq!(hint(name), None, "{name}");
         }
+        assert_eq!(hint("session_key"), Some(Hint::Secret));
+        assert_eq!(hint("openclaw.api_token"), Some(Hint::Secret));
     }
 }

@@ -5,7 +5,7 @@
 //! (`token = next_token()`), a type (`password: String`) or a sentence, so it has to look like one.
 
 use super::assign::Style;
-use super::keys::Hint;
+use super::keys::{Hint, is_session_key};
 use super::personal::is_phone;
 use super::shape::entropy;
 use super::structure::{has_digit, is_placeholder};
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 
 /// A value in free text.
 pub(super) fn in_text(hint: Hint, name: &str, value: &[u8], style: Style) -> Option<Verdict> {
-    if is_none(value) {
+    if is_none(value) || is_session_name(name, value) {
         return None;
     }
     let is_secret = match hint {
@@ -38,7 +38,7 @@ pub(super) fn in_text(hint: Hint, name: &str, value: &[u8], style: Style) -> Opt
 
 /// A whole string of a JSON document.
 pub(super) fn in_json(hint: Hint, name: &str, value: &str) -> Option<Verdict> {
-    if is_none(value.as_bytes()) {
+    if is_none(value.as_bytes()) || is_session_name(name, value.as_bytes()) {
         return None;
     }
     match hint {
@@ -50,6 +50,11 @@ pub(super) fn in_json(hint: Hint, name: &str, value: &str) -> Option<Verdict> {
 
 fn is_none(value: &[u8]) -> bool {
     value.starts_with(b"[redacted:") || is_placeholder(value)
+}
+
+/// The name that OpenClaw calls a session key: `agent:main:main`, `agent:main:subagent:UUID`.
+fn is_session_name(name: &str, value: &[u8]) -> bool {
+    value.starts_with(b"agent:") && value.len() <= 256 && is_session_key(name)
 }
 
 /// A value with clear bounds: a secret, unless it is a sentence, or a place where the secret is.

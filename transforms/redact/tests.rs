@@ -320,3 +320,13 @@ proptest! {
         prop_assert_eq!(twice, once);
     }
 }
+
+#[test]
+fn openclaws_session_keys_are_names_and_no_secrets() {
+    let told = serde_json::json!({
+        "sessionKey": "agent:main:main", "openclaw.session_key": "x-1", "openclaw.token": "cache_read",
+        "log": "ended sessionKey=agent:main:explicit:l9660 ok",
+    });
+    assert_eq!(input(told.clone()), told);
+    assert!(text("started with sessionKey=kJ8d92kdQw1z77xxPq").contains("[redacted:"));
+}
