@@ -55,6 +55,9 @@ const LIMITS: Limits = Limits {
     connections: 64,
 };
 
+/// What this port serves, for clients and their generators.
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
+
 struct Api {
     hosts: Hosts,
     bearer: Bearer,
@@ -91,6 +94,7 @@ pub(crate) async fn serve(
         .route_layer(from_fn_with_state(Arc::clone(&api), token))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/openapi.json", get(openapi))
         .fallback(any(not_found))
         .layer(from_fn_with_state(Arc::clone(&api), hosts))
         .with_state(api);
@@ -138,8 +142,13 @@ async fn metrics_text(State(api): State<Arc<Api>>) -> Response<Body> {
     response
 }
 
+async fn openapi() -> Response<Body> {
+    listener::json(StatusCode::OK, OPENAPI)
+}
+
 async fn not_found() -> Response<Body> {
-    let message = "no such path; there are /healthz, /readyz and /metrics, and events go to the ingest port";
+    let message =
+        "no such path; there are /healthz, /readyz, /metrics and /openapi.json, and events go to the ingest port";
     listener::json(StatusCode::NOT_FOUND, json!({ "error": message }).to_string())
 }
 

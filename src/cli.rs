@@ -65,6 +65,12 @@ enum Command {
     },
     /// Print the JSON schema of the configuration file
     Schema,
+    /// Print the OpenAPI description of a port
+    Openapi {
+        /// api, or the type of a source that serves HTTP
+        #[arg(default_value = "api")]
+        port: String,
+    },
     /// List the plugins and their settings
     Plugins {
         /// One plugin, with all its settings
@@ -129,6 +135,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
             },
         ),
         Command::Schema => commands::schema(registry),
+        Command::Openapi { port } => commands::openapi(registry, &port),
         Command::Plugins { name } => commands::plugins(registry, name.as_deref()),
         Command::Health { ready } => commands::health(&inputs, registry, ready),
         Command::Export { db, output } => commands::export(&inputs, registry, db, output),

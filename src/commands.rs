@@ -53,6 +53,18 @@ pub(crate) fn schema(registry: &Registry) -> Done {
     Ok(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
 }
 
+pub(crate) fn openapi(registry: &Registry, port: &str) -> Done {
+    let mut known = std::iter::once(("api", api::OPENAPI)).chain(registry.openapi());
+    match known.find(|(name, _)| *name == port) {
+        Some((_, document)) => Ok(document.to_owned() + "\n"),
+        None => {
+            let names: Vec<_> = registry.openapi().map(|(name, _)| name).collect();
+            let message = format!("no port is called {port}; there are: api, {}", names.join(", "));
+            Err(Failure { code: 2, message })
+        }
+    }
+}
+
 pub(crate) fn plugins(registry: &Registry, name: Option<&str>) -> Done {
     let known = registry.describe();
     let mut out = String::new();

@@ -63,6 +63,8 @@ pub struct BuildContext {
 pub trait SourceConfig: DeserializeOwned + JsonSchema + Send + 'static {
     /// The value of `type`.
     const TYPE: &'static str;
+    /// What it serves over HTTP, as an OpenAPI 3.1 document in JSON.
+    const OPENAPI: Option<&'static str> = None;
     /// Checks the values and makes the source.
     ///
     /// # Errors
@@ -298,6 +300,7 @@ pub(crate) struct Plugin<T> {
     pub(crate) build: BuildFn<T>,
     pub(crate) offers_outbox: bool,
     pub(crate) reads_outbox: bool,
+    pub(crate) openapi: Option<&'static str>,
 }
 
 pub(crate) type BuildFn<T> = fn(&serde_json::Value, &BuildContext) -> Result<T, Problems>;
@@ -319,9 +322,15 @@ impl Registry {
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: false,
             reads_outbox: false,
+            openapi: C::OPENAPI,
         };
         self.sources.insert(C::TYPE, plugin);
         self
+    }
+
+    /// The OpenAPI documents of the sources that serve HTTP, by the value of `type`.
+    pub fn openapi(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.sources.iter().filter_map(|(name, plugin)| Some((*name, plugin.openapi?)))
     }
 
     /// Adds a transform.
@@ -332,6 +341,7 @@ impl Registry {
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: false,
             reads_outbox: false,
+            openapi: None,
         };
         self.transforms.insert(C::TYPE, plugin);
         self
@@ -345,6 +355,7 @@ impl Registry {
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: C::OFFERS_OUTBOX,
             reads_outbox: C::READS_OUTBOX,
+            openapi: None,
         };
         self.sinks.insert(C::TYPE, plugin);
         self

@@ -108,6 +108,7 @@ impl Default for HttpIngest {
 
 impl SourceConfig for HttpIngest {
     const TYPE: &'static str = "http_ingest";
+    const OPENAPI: Option<&'static str> = Some(include_str!("openapi.json"));
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, Problems> {
         let sizes = [
