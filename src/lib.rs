@@ -26,6 +26,7 @@ pub fn builtin() -> Registry {
         .with_source::<sources::CgroupMetrics>()
         .with_source::<sources::GatewayLog>()
         .with_transform::<transforms::Assemble>()
+        .with_transform::<transforms::Cost>()
         .with_transform::<transforms::Dedupe>()
         .with_transform::<transforms::Redact>()
         .with_transform::<transforms::Truncate>()

@@ -3,6 +3,7 @@
 //! | `type` | what it does |
 //! |---|---|
 //! | [`assemble`] | joins the pieces of a turn into one run |
+//! | [`cost`] | adds to a model call what it cost |
 //! | [`dedupe`] | drops an event that is safe already |
 //! | [`redact`] | replaces secrets and personal data by a marker |
 //! | [`truncate`] | cuts long texts, and keeps their length and hash |
@@ -15,11 +16,13 @@
 //! memory that grows with what a client sends.
 
 pub mod assemble;
+pub mod cost;
 pub mod dedupe;
 pub mod redact;
 pub mod truncate;
 
 pub use assemble::Assemble;
+pub use cost::Cost;
 pub use dedupe::Dedupe;
 pub use redact::Redact;
 pub use truncate::Truncate;

@@ -223,6 +223,14 @@ pub fn push_escaped(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// `text` as a JSON string with its quotes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_escaped(&mut out, text);
+    out
+}
+
 /// The text that the inside of a JSON string stands for. A lone surrogate, which JSON text may
 /// hold and UTF-8 may not, becomes U+FFFD.
 #[must_use]

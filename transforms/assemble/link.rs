@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use engine::{Event, Json, Kind, Status, Timestamp, TraceId};
+use engine::json::quoted;
+use engine::{Event, Kind, Status, Timestamp, TraceId};
 
 /// What one link says. `None` says nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,30 +51,12 @@ impl Link {
             event.error = self.failure;
         }
         if let Some(other) = &self.other {
-            add_attribute(&mut event, "link.run_id", other);
+            event.add_attributes([("link.run_id", quoted(other))]);
         }
         if let Some(cost) = self.cost {
-            event.attributes = Json::parse(&format!("{{\"cost_usd\":{cost}}}")).ok();
+            event.add_attributes([("cost_usd", cost.to_string())]);
         }
         event
-    }
-}
-
-/// Adds a text to an event's attributes.
-pub(super) fn add_attribute(event: &mut Event, name: &str, text: &str) {
-    let mut out = match &event.attributes {
-        Some(json) => json.as_str()[..json.len() - 1].to_owned(),
-        None => "{".to_owned(),
-    };
-    if out.trim_end().len() > 1 {
-        out.push(',');
-    }
-    engine::json::push_escaped(&mut out, name);
-    out.push(':');
-    engine::json::push_escaped(&mut out, text);
-    out.push('}');
-    if let Ok(json) = Json::parse(&out) {
-        event.attributes = Some(json);
     }
 }
 

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::config::{Size, Time};
+use engine::json::quoted;
 use engine::metrics::{IntCounter, IntGauge};
 use engine::{Batch, BuildContext, Event, Kind, Outcome, Problem, Problems, Status, Transform, TransformConfig};
 use schemars::JsonSchema;
@@ -167,7 +168,7 @@ fn complete(event: &mut Event, look: &Look, runs: &Runs) {
     if look.role == Role::Infrastructure {
         // The gateway speaks of itself: that is part of no turn.
         if let Some(trace) = event.run_id.take() {
-            link::add_attribute(event, "otel.trace_id", &trace);
+            event.add_attributes([("otel.trace_id", quoted(&trace))]);
         }
         return;
     }
@@ -175,7 +176,7 @@ fn complete(event: &mut Event, look: &Look, runs: &Runs) {
     if event.run_id.as_deref() != Some(run.id())
         && let Some(trace) = event.run_id.replace(run.id().to_owned())
     {
-        link::add_attribute(event, "otel.trace_id", &trace);
+        event.add_attributes([("otel.trace_id", quoted(&trace))]);
     }
     if event.session_id.is_none() {
         event.session_id = run.session().map(str::to_owned);
@@ -187,7 +188,7 @@ fn complete(event: &mut Event, look: &Look, runs: &Runs) {
     if let Some(span) = place.new_id
         && let Some(sent) = event.span_id.replace(span)
     {
-        link::add_attribute(event, "otel.span_id", &sent);
+        event.add_attributes([("otel.span_id", quoted(&sent))]);
     }
     if place.parent.is_some() {
         event.parent_span_id = place.parent;

@@ -301,6 +301,27 @@ impl Event {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// Adds attributes, each with its value as JSON text. A name that is there already is not replaced:
+    /// who calls this has looked.
+    pub fn add_attributes<'a>(&mut self, added: impl IntoIterator<Item = (&'a str, String)>) {
+        let mut out = match &self.attributes {
+            Some(json) => json.as_str()[..json.len() - 1].to_owned(),
+            None => "{".to_owned(),
+        };
+        for (name, json) in added {
+            if out.trim_end().len() > 1 {
+                out.push(',');
+            }
+            crate::json::push_escaped(&mut out, name);
+            out.push(':');
+            out.push_str(&json);
+        }
+        out.push('}');
+        if let Ok(json) = Json::parse(&out) {
+            self.attributes = Some(json);
+        }
+    }
+
     /// Memory that the event stands for, in bytes: its texts and itself.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
