@@ -5,7 +5,10 @@
 //! | [`assemble`] | joins the pieces of a turn into one run |
 //! | [`cost`] | adds to a model call what it cost |
 //! | [`dedupe`] | drops an event that is safe already |
+//! | [`enrich`] | adds what the client does not know: machine, deployment, agent |
+//! | [`filter`] | drops events that nobody wants |
 //! | [`redact`] | replaces secrets and personal data by a marker |
+//! | [`sample`] | keeps a share of the runs, each whole |
 //! | [`truncate`] | cuts long texts, and keeps their length and hash |
 //!
 //! **Order.** The graph decides it, through `inputs`: dedupe, then redact, then truncate. Redaction
@@ -18,14 +21,22 @@
 pub mod assemble;
 pub mod cost;
 pub mod dedupe;
+pub mod enrich;
+pub mod filter;
 pub mod redact;
+pub mod sample;
 pub mod truncate;
 
 pub use assemble::Assemble;
 pub use cost::Cost;
 pub use dedupe::Dedupe;
+pub use enrich::Enrich;
+pub use filter::Filter;
 pub use redact::Redact;
+pub use sample::Sample;
 pub use truncate::Truncate;
+
+mod fields;
 
 /// `, did you mean "x"?` where one of the known names is close to the unknown one, else nothing.
 fn did_you_mean<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
