@@ -65,6 +65,8 @@ enum Command {
     },
     /// Print the JSON schema of the configuration file
     Schema,
+    /// Print the configuration reference: every table and key, as Markdown
+    Reference,
     /// Print the OpenAPI description of a port
     Openapi {
         /// api, or the type of a source that serves HTTP
@@ -135,6 +137,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
             },
         ),
         Command::Schema => commands::schema(registry),
+        Command::Reference => Ok(commands::reference(registry)),
         Command::Openapi { port } => commands::openapi(registry, &port),
         Command::Plugins { name } => commands::plugins(registry, name.as_deref()),
         Command::Health { ready } => commands::health(&inputs, registry, ready),

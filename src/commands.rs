@@ -53,6 +53,11 @@ pub(crate) fn schema(registry: &Registry) -> Done {
     Ok(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
 }
 
+pub(crate) fn reference(registry: &Registry) -> String {
+    let head = include_str!("reference.md");
+    format!("{head}\n{}", engine::config::reference(registry, api::TABLES))
+}
+
 pub(crate) fn openapi(registry: &Registry, port: &str) -> Done {
     let mut known = std::iter::once(("api", api::OPENAPI)).chain(registry.openapi());
     match known.find(|(name, _)| *name == port) {

@@ -136,3 +136,15 @@ fn the_layers_lie_over_each_other_and_each_value_says_which_it_is_from() {
     assert!(line("sinks.store.retention_days").ends_with("# --set sinks.store.retention_days"), "{shown}");
     assert!(line("sinks.store.max_bytes").contains("# embedded default:"), "{shown}");
 }
+
+#[test]
+fn the_reference_is_the_one_that_the_program_prints() {
+    let printed = Home::new().bare().arg("reference").output().stdout;
+    let kept = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md"))
+        .unwrap_or_default();
+    assert!(printed == kept, "write it anew: cargo run -- reference > docs/configuration.md");
+    // What a reader looks for.
+    for key in ["max_in_flight_events", "`http_ingest`", "TRACE_SINKS__NAME__RETENTION_DAYS", "`truncate`"] {
+        assert!(printed.contains(key), "{key}");
+    }
+}
