@@ -149,6 +149,7 @@ impl<'a> Plan<'a> {
                 self.check_inputs(component);
             }
         }
+        self.check_outboxes();
         // What follows walks the edges and would only repeat what is wrong with them.
         if self.errors.is_empty() && self.check_cycles() {
             self.check_reach();
@@ -205,8 +206,28 @@ impl<'a> Plan<'a> {
             } else if reads_outbox && !named.enabled && component.enabled {
                 let message = format!("names {input}, which is disabled; enable it, or disable {} too", component.name);
                 self.error(component, "inputs", &message);
-            } else if !reads_outbox && !component.r#type.is_empty() && named.section == Section::Sinks {
+            } else if !reads_outbox
+                && !component.r#type.is_empty()
+                && named.section == Section::Sinks
+                // Which of two of that name is meant is not known; that there are two is said.
+                && self.settings.components.iter().filter(|c| c.name == *input).count() == 1
+            {
                 self.error(component, "inputs", &format!("names {input}, a sink; inputs are sources and transforms"));
+            }
+        }
+    }
+
+    /// An outbox has one reader: what one has confirmed is sent, and the other would never see it.
+    fn check_outboxes(&mut self) {
+        let mut readers: BTreeMap<&str, &Component> = BTreeMap::new();
+        for component in self.settings.components.iter().filter(|c| c.enabled) {
+            let Some(store) = component.inputs.first().filter(|_| self.reads_outbox(component)) else { continue };
+            if let Some(first) = readers.insert(store, component) {
+                let message = format!(
+                    "names {store}, whose outbox {} reads already: each event is sent on once; give each a store of its own",
+                    first.name
+                );
+                self.error(component, "inputs", &message);
             }
         }
     }

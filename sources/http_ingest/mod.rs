@@ -126,8 +126,12 @@ impl SourceConfig for HttpIngest {
         ];
         let zero_sizes = sizes.into_iter().filter(|(_, value)| *value == 0).map(|(key, _)| key);
         let zero_times = times.into_iter().filter(|(_, time)| time.0.is_zero()).map(|(key, _)| key);
-        let problems: Problems =
+        let mut problems: Problems =
             zero_sizes.chain(zero_times).map(|key| Problem::new(key, "must be more than 0")).collect();
+        if self.max_inflated.0 < self.max_body.0 {
+            // All bodies share it: one between the two could never be read.
+            problems.push(Problem::new("max_inflated", "must be at least max_body"));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
