@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Registry;
 use engine::config::Inputs;
+use sinks::sqlite_store::Condition;
 
 use crate::logging::say;
-use crate::{commands, env_names, run};
+use crate::{commands, env_names, run, show};
 
 /// Where a configuration file is looked for when none is named, in this order.
 const SEARCH: [&str; 3] =
@@ -84,6 +85,59 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// List the sessions, latest first, with their tokens, cost and errors
+    Sessions {
+        /// The most that are listed
+        #[arg(short = 'n', long, default_value_t = 30, value_name = "N")]
+        limit: usize,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// The database; else that of the configuration
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+    },
+    /// Show one run as a tree: its model calls, tool calls and commands, with tokens and cost
+    Show {
+        /// The run's id, or how it begins; else the latest run
+        run: Option<String>,
+        /// Show texts whole
+        #[arg(long)]
+        full: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// The database; else that of the configuration
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+    },
+    /// Print the last events, and with --follow each new one as it is stored
+    Tail {
+        /// How many of the last events to begin with
+        #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+        lines: usize,
+        /// Go on until stopped
+        #[arg(short, long)]
+        follow: bool,
+        /// Only events of this kind (may be repeated); else all but metric and link
+        #[arg(long, value_name = "KIND")]
+        kind: Vec<String>,
+        /// Only events of this session
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+        /// Only events of this run
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// Only events that failed
+        #[arg(long)]
+        failed: bool,
+        /// As NDJSON, each line the JSON that POST /v1/events takes
+        #[arg(long)]
+        json: bool,
+        /// The database; else that of the configuration
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+    },
     /// Print stored events as NDJSON, each line the JSON that POST /v1/events takes
     Export {
         /// The database; else that of the configuration
@@ -141,6 +195,16 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
         Command::Openapi { port } => commands::openapi(registry, &port),
         Command::Plugins { name } => commands::plugins(registry, name.as_deref()),
         Command::Health { ready } => commands::health(&inputs, registry, ready),
+        Command::Sessions { limit, json, db } => {
+            commands::database(&inputs, registry, db).and_then(|db| show::sessions(&db, limit, json))
+        }
+        Command::Show { run, full, json, db } => {
+            commands::database(&inputs, registry, db).and_then(|db| show::show(&db, run.as_deref(), full, json))
+        }
+        Command::Tail { lines, follow, kind, session, run, failed, json, db } => {
+            let condition = Condition { kinds: kind, session, run, failed };
+            commands::database(&inputs, registry, db).and_then(|db| show::tail(&db, lines, follow, &condition, json))
+        }
         Command::Export { db, output } => commands::export(&inputs, registry, db, output),
     };
     match done {

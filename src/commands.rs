@@ -116,10 +116,7 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
 }
 
 pub(crate) fn export(inputs: &Inputs, registry: &Registry, db: Option<PathBuf>, output: Option<PathBuf>) -> Done {
-    let db = match db {
-        Some(db) => db,
-        None => configured_database(inputs, registry)?,
-    };
+    let db = database(inputs, registry, db)?;
     let written = match &output {
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
@@ -138,6 +135,11 @@ pub(crate) fn export(inputs: &Inputs, registry: &Registry, db: Option<PathBuf>, 
         Err(error) if error.is_broken_pipe() => Ok(String::new()),
         Err(error) => Err(Failure::failed(error.to_string())),
     }
+}
+
+/// The database that is meant: the one named, else that of the configuration.
+pub(crate) fn database(inputs: &Inputs, registry: &Registry, named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    named.map_or_else(|| configured_database(inputs, registry), Ok)
 }
 
 fn configured_database(inputs: &Inputs, registry: &Registry) -> Result<PathBuf, Failure> {

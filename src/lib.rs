@@ -10,6 +10,8 @@ mod commands;
 mod env_names;
 mod logging;
 mod run;
+mod show;
+mod text;
 
 pub use engine;
 

@@ -23,7 +23,7 @@ fn append(log: &Path, text: &str) {
 fn setup(home: &Home) -> Setup {
     let folder = home.path("logs");
     std::fs::create_dir_all(&folder).unwrap();
-    home.setup().set("transforms.assemble.inputs", r#"["dedupe", "gateway"]"#).more(&format!(
+    home.setup().keep_forever().set("transforms.assemble.inputs", r#"["dedupe", "gateway"]"#).more(&format!(
         "\n[sources.gateway]\ntype = \"gateway_log\"\ndirectory = \"{}\"\npoll_interval = \"100ms\"\nfrom_start = true\n",
         folder.display()
     ))

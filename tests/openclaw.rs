@@ -147,7 +147,7 @@ fn assert_as_told(db: &Connection, folder: &str) {
 async fn every_recorded_request_arrives_once_however_often_it_is_sent() {
     for folder in FOLDERS {
         let home = Home::new();
-        let sidecar = home.setup().start().await;
+        let sidecar = home.setup().keep_forever().start().await;
         replay(&sidecar, folder, false).await;
         let db = open(&home.db());
         assert_as_told(&db, folder);
@@ -159,7 +159,7 @@ async fn every_recorded_request_arrives_once_however_often_it_is_sent() {
         sidecar.stop().await;
 
         // What series stood at is kept with their events.
-        let sidecar = home.setup().start().await;
+        let sidecar = home.setup().keep_forever().start().await;
         replay(&sidecar, folder, true).await;
         sidecar.stop().await;
         let db = open(&home.db());
@@ -176,7 +176,7 @@ async fn chunked_and_plain_gzip_and_json_give_equal_rows() {
     let mut first: Option<Vec<Row>> = None;
     for (folder, chunked) in [("content-proto", false), ("content-proto-gzip", true), ("content-json", true)] {
         let home = Home::new();
-        let sidecar = home.setup().start().await;
+        let sidecar = home.setup().keep_forever().start().await;
         replay(&sidecar, folder, chunked).await;
         sidecar.stop().await;
         let rows = rows(&open(&home.db()), all);
@@ -253,7 +253,7 @@ impl Runs {
 #[tokio::test]
 async fn a_turn_with_content_is_one_tree_with_its_tokens_and_its_failures() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     replay(&sidecar, "content-proto", true).await;
     sidecar.stop().await;
     let db = open(&home.db());
@@ -301,7 +301,7 @@ async fn a_turn_with_content_is_one_tree_with_its_tokens_and_its_failures() {
 async fn what_comes_in_traces_of_its_own_is_joined_to_the_run_it_belongs_to() {
     for folder in ["v2026.4.29-gateway-part", "v2026.9.6-local-3turns", "retry-503-then-200"] {
         let home = Home::new();
-        let sidecar = home.setup().start().await;
+        let sidecar = home.setup().keep_forever().start().await;
         replay(&sidecar, folder, true).await;
         sidecar.stop().await;
         let runs = Runs::read(&open(&home.db()));
@@ -324,7 +324,7 @@ async fn what_comes_in_traces_of_its_own_is_joined_to_the_run_it_belongs_to() {
 #[tokio::test]
 async fn the_flat_forms_of_augmis_agents_are_taken_and_answered_202() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     let json = |path: &str, body: &str| {
         Request::new("POST", path).header("content-type", "application/json").body(body.to_owned())
     };
@@ -359,7 +359,7 @@ async fn the_flat_forms_of_augmis_agents_are_taken_and_answered_202() {
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_in_the_clients_own_encoding() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     let send = |kind: &str, body: &[u8]| Request::new("POST", "/v1/traces").header("content-type", kind).body(body);
     let answer = post(sidecar.ingest, &send("application/x-protobuf", b"\x0a\xff")).await;
     assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/x-protobuf")));
@@ -382,9 +382,34 @@ async fn what_cannot_be_read_is_refused_in_the_clients_own_encoding() {
 }
 
 #[tokio::test]
+async fn what_a_counter_stood_at_is_known_after_a_kill() {
+    let home = Home::new();
+    let setup = home.setup().keep_forever();
+    let body = |time: u64, value: u64| {
+        let point = format!(r#"{{"startTimeUnixNano":"5","timeUnixNano":"{time}","asInt":"{value}"}}"#);
+        let sum = format!(r#"{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{point}]}}"#);
+        let body =
+            format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"c","sum":{sum}}}]}}]}}]}}"#);
+        Request::new("POST", "/v1/metrics").header("content-type", "application/json").body(body)
+    };
+    let mut sidecar = setup.start().await;
+    assert_eq!(post(sidecar.ingest, &body(1_000, 3)).await.status, 200);
+    sidecar.signal(rustix::process::Signal::KILL);
+    sidecar.exit_code().await;
+    let sidecar = setup.start().await;
+    for (time, value) in [(1_000, 3), (2_000, 5), (3_000, 5)] {
+        assert_eq!(post(sidecar.ingest, &body(time, value)).await.status, 200);
+    }
+    sidecar.stop().await;
+    let db = open(&home.db());
+    assert_eq!(number(&db, "SELECT sum(attributes ->> '$.\"otel.metric.value\"') + 0.0 FROM events"), 5.0);
+    assert_eq!(count(&db, "kind = 'metric'"), 2);
+}
+
+#[tokio::test]
 async fn a_turn_told_by_the_plugin_and_by_the_exporter_bears_one_run_id() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     replay(&sidecar, "content-proto", false).await;
     let trace = "38585c9c0c5eda7a251c9822489b61c8";
     let event = format!(
@@ -418,7 +443,7 @@ fn spoil(body: &mut Vec<u8>, random: &mut StdRng) {
 #[tokio::test]
 async fn spoiled_requests_get_no_5xx_and_cost_no_memory() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     let memory = sidecar.watch_memory();
     let all: Vec<_> = FOLDERS.iter().flat_map(|folder| captures(folder)).collect();
     let mut clients = JoinSet::new();
@@ -471,7 +496,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn hostile_requests_at_once_stay_within_the_memory_budget() {
     let home = Home::new();
-    let sidecar = home.setup().start().await;
+    let sidecar = home.setup().keep_forever().start().await;
     let memory = sidecar.watch_memory();
     let wrap = |items: &[u8]| bytes(1, &bytes(2, items));
     let ids = [bytes(1, &[1; 16]), bytes(2, &[1; 8])].concat();

@@ -15,6 +15,7 @@
 
 mod damage;
 mod outbox;
+mod query;
 mod read;
 mod retention;
 mod schema;
@@ -35,6 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use query::{Condition, Reader, Run, SessionSummary};
 pub use read::{ExportError, export};
 use writer::{Command, Writer};
 

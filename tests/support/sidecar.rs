@@ -90,6 +90,11 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Deletes nothing for its age: what was recorded grows older than any retention.
+    pub fn keep_forever(self) -> Self {
+        self.set("sinks.store.retention_days", "0")
+    }
+
     /// Stops reading the log, and closes its pipe, after a line that holds `text`.
     pub fn deaf_after(mut self, text: &str) -> Self {
         self.deaf_after = Some(text.to_owned());

@@ -142,7 +142,8 @@ impl Costs {
             cache_write: count(found.cache_write).unwrap_or(0),
         };
         let reported = found.cost_usd.and_then(|raw| raw.get().parse::<f64>().ok()).filter(|cost| cost.is_finite());
-        if reported.is_none() && tokens.input.is_none() && tokens.output.is_none() {
+        // A call that failed before it used anything costs nothing, whatever the price.
+        if reported.is_none() && tokens.input.unwrap_or(0) == 0 && tokens.output.unwrap_or(0) == 0 {
             return;
         }
         let provider = found.provider.as_deref().unwrap_or_default();

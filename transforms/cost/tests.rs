@@ -89,6 +89,8 @@ fn prices_of_ones_own_are_read_from_a_file_and_a_wrong_one_is_told() {
 fn other_events_and_calls_without_tokens_pass_untouched() {
     let told = json!({"gen_ai.request.model": "claude-sonnet-4-5"});
     assert_eq!(priced(Cost::default(), &told).0, told);
+    let failed = call("mock", "mock-1", [0, 0, 0, 0]);
+    assert_eq!(priced(Cost::default(), &failed).0, failed);
     let odd = json!({"gen_ai.request.model": 5, "gen_ai.usage.input_tokens": 5});
     assert_eq!(priced(Cost::default(), &odd).0, odd);
     let again = json!({"openclaw_trace.cost.source": "computed", "gen_ai.usage.input_tokens": 5});

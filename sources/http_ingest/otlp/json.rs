@@ -178,7 +178,10 @@ const REQUESTS: &[Known] = &[
 /// result would be larger than `most` bytes.
 pub(crate) fn to_protobuf(body: &[u8], root: &str, most: usize) -> Result<Vec<u8>, Unreadable> {
     let fields = REQUESTS.iter().position(|(name, ..)| *name == root).map_or(&[][..], |at| &REQUESTS[at..=at]);
-    let mut out = Out { writer: Writer::default(), most };
+    // Room for the largest result at once: a list that grows is held twice while it does, and memory that
+    // is not written to costs nothing.
+    let room = most.min(body.len().saturating_mul(3)) + 64 * 1024;
+    let mut out = Out { writer: Writer(Vec::with_capacity(room)), most };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = Fields { out: &mut out, fields }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     match read {

@@ -283,7 +283,7 @@ fn bounds_hold_whatever_a_body_becomes() {
     }
     let decoded = read(Signal::Traces, &out.0, &mut Series::new(1, &[]), BOUNDS).unwrap();
     assert_eq!((decoded.events.len(), decoded.rejected), (0, 1));
-    assert!(decoded.problem.unwrap().contains("4 MiB"));
+    assert!(decoded.problem.unwrap().contains("1 MiB"));
     // Two bytes are an empty span: rejected, one by one, and never built.
     let mut empty = wire::Writer::default();
     let (a, b) = (empty.begin(1), empty.begin(2));

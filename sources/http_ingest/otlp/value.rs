@@ -9,13 +9,17 @@ use super::wire::{Malformed, Message};
 /// Deeper values are refused: no reader downstream has to recurse deeper.
 const MAX_DEPTH: usize = 16;
 
-/// The most bytes of JSON that one span's, record's or point's attributes may become, and one value.
-/// Control characters take six bytes there for one, so a body within its bounds could become several
-/// times the memory budget.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The most bytes of JSON that one value may become. Control characters take six bytes there for one,
+/// so a body within its bounds could become several times the memory budget.
+const MAX_VALUE: usize = 4 * 1024 * 1024;
 
-/// More than [`MAX_BYTES`].
-pub(crate) const TOO_LARGE: Malformed = Malformed("its attributes are larger than 4 MiB as JSON");
+/// The most bytes of JSON that the attributes of one span, record or point may become, without what is
+/// its input and output. Less than a value, since a text that grows is held twice while it does.
+const MAX_ATTRIBUTES: usize = 1024 * 1024;
+
+/// More than the bounds above.
+pub(crate) const TOO_LARGE: Malformed =
+    Malformed("its attributes are larger than 1 MiB as JSON, or its input or output than 4 MiB");
 
 /// A value; what is no scalar is JSON already.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +101,7 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`TOO_LARGE`].
     pub(crate) fn push_bounded(&self, out: &mut String) -> Result<(), Malformed> {
-        if out.len() + self.json_len() > MAX_BYTES {
+        if out.len() + self.json_len() > MAX_VALUE {
             return Err(TOO_LARGE);
         }
         self.push_json(out);
@@ -189,7 +193,7 @@ pub(crate) struct Object {
 impl Object {
     /// Adds a member.
     pub(crate) fn add(&mut self, key: &str, value: &Value<'_>) {
-        if self.text.len() + 6 * key.len() + value.json_len() > MAX_BYTES {
+        if self.text.len() + 6 * key.len() + value.json_len() > MAX_ATTRIBUTES {
             self.too_large = true;
             return;
         }

@@ -1,0 +1,322 @@
+//! For people at a terminal: sessions, one run as a tree, what comes in.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use engine::{Event, Kind, Status};
+use serde::Deserialize;
+use sinks::sqlite_store::{Condition, ExportError, Reader, Run};
+
+use crate::cli::Failure;
+use crate::text::{self, Style};
+
+type Done = Result<String, Failure>;
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// The attributes that are shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    #[serde(rename = "gen_ai.usage.input_tokens")]
+    input: Option<f64>,
+    #[serde(rename = "gen_ai.usage.output_tokens")]
+    output: Option<f64>,
+    #[serde(rename = "gen_ai.usage.cache_read.input_tokens")]
+    cached: Option<f64>,
+    cost_usd: Option<f64>,
+    #[serde(rename = "openclaw_trace.cost.source")]
+    source: Option<String>,
+    #[serde(rename = "otel.span.name")]
+    span_name: Option<String>,
+}
+
+fn told(event: &Event) -> Told {
+    event.attributes.as_ref().and_then(|json| serde_json::from_str(json.as_str()).ok()).unwrap_or_default()
+}
+
+/// `openclaw-trace sessions`.
+pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
+    let sessions = Reader::open(db)?.sessions(most)?;
+    if json {
+        return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
+    }
+    if sessions.is_empty() {
+        return Ok("no session is stored yet; `openclaw-trace show` shows the latest run\n".to_owned());
+    }
+    let style = Style::of_output();
+    let head = format!(
+        "{:19}  {:>9}  {:>4}  {:>5}  {:>5}  {:>6}  {:>11}  {:>9}  {:>10}  session",
+        "last (UTC)", "lasted", "runs", "calls", "tools", "errors", "tokens in", "out", "cost"
+    );
+    let mut out = style.faint(&head) + "\n";
+    for session in sessions {
+        let at = engine::Timestamp::from_nanos(session.ended);
+        #[allow(clippy::cast_precision_loss)]
+        let lasted = text::duration(session.ended.saturating_sub(session.started) as f64 / 1e6);
+        let errors = format!("{:>6}", text::count(session.errors));
+        // A cost that leaves calls out is a lower bound, and says so.
+        let more = if session.unpriced > 0 { "+" } else { "" };
+        let _ = writeln!(
+            out,
+            "{:19}  {lasted:>9}  {:>4}  {:>5}  {:>5}  {}  {:>11}  {:>9}  {:>10}  {}",
+            text::moment(at),
+            session.runs,
+            session.llm_calls,
+            session.tool_calls,
+            if session.errors > 0 { style.bad(&errors) } else { errors },
+            text::count(session.input_tokens),
+            text::count(session.output_tokens),
+            text::money(session.cost_usd) + more,
+            style.bold(&text::line(&session.session_id, 60)),
+        );
+    }
+    Ok(out)
+}
+
+/// `openclaw-trace show [RUN]`.
+pub(crate) fn show(db: &Path, id: Option<&str>, whole: bool, json: bool) -> Done {
+    let reader = Reader::open(db)?;
+    let id = match id {
+        Some(id) => one_like(&reader, id)?,
+        None => {
+            let latest = reader.latest_runs(None, 1)?.into_iter().next();
+            latest.ok_or_else(|| Failure::failed("no run is stored yet"))?
+        }
+    };
+    let run = reader.run(&id)?.ok_or_else(|| Failure::failed(format!("no run is called {}", text::line(&id, 80))))?;
+    if json {
+        return Ok(serde_json::to_string_pretty(&run).unwrap_or_default() + "\n");
+    }
+    Ok(draw(&run, if whole { usize::MAX } else { 100 }, Style::of_output()))
+}
+
+/// The run that a person means by the beginning of its id.
+fn one_like(reader: &Reader, start: &str) -> Result<String, Failure> {
+    if reader.run(start)?.is_some() {
+        return Ok(start.to_owned());
+    }
+    let found = reader.runs_like(start, 6)?;
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(Failure::failed(format!(
+            "no run begins with {}; `openclaw-trace show` shows the latest one",
+            text::line(start, 80)
+        ))),
+        several => {
+            let names: Vec<_> = several.iter().map(|name| text::line(name, 80)).collect();
+            Err(Failure::failed(format!("several runs begin with {}: {}", text::line(start, 80), names.join(", "))))
+        }
+    }
+}
+
+/// A run as a tree.
+fn draw(run: &Run, most: usize, style: Style) -> String {
+    let (start, end) = run.span_of_time();
+    #[allow(clippy::cast_precision_loss)]
+    let lasted = text::duration(end.as_nanos().saturating_sub(start.as_nanos()) as f64 / 1e6);
+    let mut out = String::new();
+    let status = if run.failed() { style.bad("failed") } else { "ok".to_owned() };
+    let _ = writeln!(out, "run {}  {status}", style.bold(&text::line(&run.run_id, 80)));
+    let named = |label: &str, name: &Option<String>| {
+        name.as_deref().map(|name| format!("{label} {}  ", text::line(name, 60))).unwrap_or_default()
+    };
+    let _ = writeln!(
+        out,
+        "{}{}{} UTC  {lasted}",
+        named("session", &run.session_id),
+        named("agent", &run.agent_id),
+        text::moment(start)
+    );
+    let _ = writeln!(out, "{}\n", sums(run));
+    // The root of the tree may be several: what names a parent that is not here stands at the top.
+    let here: HashSet<&str> = run.events.iter().filter_map(|event| event.span_id.as_deref()).collect();
+    let mut below: HashMap<&str, Vec<&Event>> = HashMap::new();
+    let mut roots = Vec::new();
+    for event in &run.events {
+        match event.parent_span_id.as_deref() {
+            Some(parent) if here.contains(parent) && event.span_id.as_deref() != Some(parent) => {
+                below.entry(parent).or_default().push(event);
+            }
+            _ => roots.push(event),
+        }
+    }
+    let mut drawn = HashSet::new();
+    for root in &roots {
+        branch(&mut out, root, &below, &mut Indent::root(), most, style, &mut drawn);
+    }
+    // Spans that are each other's parents hang on no root.
+    for event in run.events.iter().filter(|event| !drawn.contains(&event.trace_id)).collect::<Vec<_>>() {
+        branch(&mut out, event, &HashMap::new(), &mut Indent::root(), most, style, &mut drawn);
+    }
+    if run.cut {
+        let _ = writeln!(out, "… the run has more events than are shown");
+    }
+    out
+}
+
+fn sums(run: &Run) -> String {
+    let add = |kind: &Kind| {
+        run.events.iter().filter(|event| event.kind == *kind).map(told).fold(
+            (0.0, 0.0, 0.0, 0.0, 0u64, 0u64),
+            |sum, told| {
+                (
+                    sum.0 + told.input.unwrap_or(0.0),
+                    sum.1 + told.cached.unwrap_or(0.0),
+                    sum.2 + told.output.unwrap_or(0.0),
+                    sum.3 + told.cost_usd.unwrap_or(0.0),
+                    sum.4 + 1,
+                    sum.5 + u64::from(told.source.as_deref() == Some("unpriced")),
+                )
+            },
+        )
+    };
+    let calls = add(&Kind::LLM_CALL);
+    // A turn's sum counts only where its calls tell nothing.
+    let told = if calls.0 + calls.2 > 0.0 { calls } else { add(&Kind::USAGE) };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let whole = |number: f64| text::count(number.max(0.0) as u64);
+    let cost = match (told.3 > 0.0 || told.5 == 0, run.told_cost_usd) {
+        (true, None) | (true, Some(_)) if told.3 > 0.0 => text::money(told.3),
+        (_, Some(cost)) => text::money(cost),
+        (_, None) if told.5 > 0 => "cost unknown".to_owned(),
+        _ => text::money(told.3),
+    };
+    let unpriced = if told.5 > 0 { format!(" ({} calls without a price)", told.5) } else { String::new() };
+    format!(
+        "{} model calls  {} tokens in ({} cached)  {} out  {cost}{unpriced}",
+        calls.4,
+        whole(told.0),
+        whole(told.1),
+        whole(told.2)
+    )
+}
+
+/// The lines to the left of a branch.
+struct Indent {
+    text: String,
+    root: bool,
+}
+
+impl Indent {
+    fn root() -> Self {
+        Self { text: String::new(), root: true }
+    }
+}
+
+/// Deeper trees are drawn flat from there on.
+const MAX_DEPTH: usize = 64;
+
+fn branch<'e>(
+    out: &mut String,
+    event: &'e Event,
+    below: &HashMap<&str, Vec<&'e Event>>,
+    indent: &mut Indent,
+    most: usize,
+    style: Style,
+    drawn: &mut HashSet<engine::TraceId>,
+) {
+    if !drawn.insert(event.trace_id) {
+        return;
+    }
+    let _ = writeln!(out, "{}", describe(event, most, style));
+    let children = event.span_id.as_deref().and_then(|span| below.get(span)).map_or(&[][..], Vec::as_slice);
+    let length = indent.text.len();
+    for (at, child) in children.iter().enumerate() {
+        let last = at + 1 == children.len();
+        let _ = write!(out, "{}{}", indent.text, style.faint(if last { "└─ " } else { "├─ " }));
+        let deep = indent.text.chars().count() >= 3 * MAX_DEPTH;
+        indent.text.push_str(if deep {
+            ""
+        } else if last {
+            "   "
+        } else {
+            "│  "
+        });
+        indent.root = false;
+        branch(out, child, below, indent, most, style, drawn);
+        indent.text.truncate(length);
+    }
+}
+
+/// An event in one line.
+fn describe(event: &Event, most: usize, style: Style) -> String {
+    let told = told(event);
+    let mut line = style.bold(event.kind.as_str());
+    let name = event.name.as_deref().or(told.span_name.as_deref()).filter(|name| *name != event.kind.as_str());
+    if let Some(name) = name {
+        let _ = write!(line, " {}", text::line(name, 60));
+    }
+    if let Some(millis) = event.duration_ms {
+        let _ = write!(line, "  {}", style.faint(&text::duration(millis)));
+    }
+    if event.kind == Kind::LLM_CALL
+        && let (Some(input), Some(output)) = (told.input, told.output)
+    {
+        let _ = write!(line, "  {input:.0} → {output:.0} tokens");
+        match (told.cost_usd, told.source.as_deref()) {
+            (Some(cost), _) => drop(write!(line, "  {}", text::money(cost))),
+            (None, Some("unpriced")) => line.push_str("  no price"),
+            _ => {}
+        }
+    }
+    if event.status == Some(Status::Error) {
+        let why = event.error.as_deref().unwrap_or("error");
+        let _ = write!(line, "  {}", style.bad(&text::line(why, most)));
+    }
+    let is_body = event.kind == Kind::TOOL_CALL || event.kind == Kind::LLM_CALL || event.kind == Kind::LOG;
+    if is_body || event.kind.as_str() == "message" {
+        let bodies =
+            [&event.input, &event.output].map(|body| body.as_ref().map(|json| text::line(json.as_str(), most)));
+        match bodies {
+            // A model's input is its whole history.
+            [_, Some(output)] if event.kind == Kind::LLM_CALL => drop(write!(line, "  {}", style.faint(&output))),
+            [Some(input), Some(output)] => drop(write!(line, "  {} → {}", style.faint(&input), style.faint(&output))),
+            [Some(one), None] | [None, Some(one)] => drop(write!(line, "  {}", style.faint(&one))),
+            _ => {}
+        }
+    }
+    line
+}
+
+/// How often `tail` looks for what is new.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// `openclaw-trace tail`: prints what is there, and goes on until it is stopped.
+pub(crate) fn tail(db: &Path, back: usize, follow: bool, condition: &Condition, json: bool) -> Done {
+    let reader = Reader::open(db)?;
+    let style = Style::of_output();
+    let mut out = std::io::stdout().lock();
+    let mut after = None;
+    loop {
+        let (last, events) = reader.since(after, back, condition, 500)?;
+        after = Some(last);
+        let all = events.len() < 500;
+        for event in events {
+            let line = if json {
+                event.to_json()
+            } else {
+                format!("{}  {}", style.faint(&text::moment(event.timestamp)), describe(&event, 100, style))
+            };
+            if writeln!(out, "{line}").is_err() {
+                // `openclaw-trace tail | head` is no failure.
+                return Ok(String::new());
+            }
+        }
+        let _ = out.flush();
+        if !all {
+            continue;
+        }
+        if !follow {
+            return Ok(String::new());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
