@@ -12,30 +12,15 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use rig::{Disk, Load, hold, seeds, setup};
+use rig::{Disk, Load, hold, seeds, setup, start_on};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Behaviour, Home, Receiver, Setup, Sidecar, stored};
+use support::{Behaviour, Home, Receiver, Setup, stored};
 
 const SEEDS: u64 = 1;
 
 fn as_it_is(setup: Setup) -> Setup {
     setup
-}
-
-/// Starts the program on a disk that may fail: then it may say so and end, as at any start that goes
-/// wrong, and is started again, at last on a disk that works.
-async fn start(setup: &Setup, disk: &mut Disk) -> Sidecar {
-    for _ in 0..5 {
-        let mut sidecar = setup.spawn();
-        if sidecar.started().await {
-            return sidecar;
-        }
-        assert_eq!(sidecar.exit_code().await, Some(1), "{}", sidecar.log());
-        assert!(sidecar.log().contains("cannot start"), "{}", sidecar.log());
-    }
-    disk.heal().await;
-    setup.start().await
 }
 
 /// Faults of one kind come and go, with a kill, a stop and two starts on the failing disk.
@@ -63,7 +48,7 @@ async fn storm(what: &str, rules: &[Value], change: impl Fn(Setup) -> Setup) {
             sidecar.signal(if round == 0 { Signal::KILL } else { Signal::TERM });
             let code = sidecar.exit_code().await;
             assert_eq!(code, if round == 0 { None } else { Some(0) }, "{}", sidecar.log());
-            sidecar = start(&setup, &mut disk).await;
+            sidecar = start_on(&setup, &mut disk).await;
             load.go_on(sidecar.ingest);
             disk.heal().await;
         }

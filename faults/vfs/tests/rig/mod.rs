@@ -12,7 +12,7 @@ pub use disk::{Disk, hold};
 pub use ledger::{Ledger, Verdict, asides};
 pub use load::Load;
 
-use crate::support::{Home, Receiver, Setup};
+use crate::support::{Home, Receiver, Setup, Sidecar};
 
 /// The program on this disk, impatient in all it does, so that a few seconds of a test hold many
 /// checkpoints, deletions, pushes and retries.
@@ -39,6 +39,21 @@ breaker_cooldown = "50ms"
 "#,
             receiver.url()
         ))
+}
+
+/// Starts the program on a disk that may fail: then it may say so and end, as at any start that goes
+/// wrong, and is started again, at last on a disk that works.
+pub async fn start_on(setup: &Setup, disk: &mut Disk) -> Sidecar {
+    for _ in 0..5 {
+        let mut sidecar = setup.spawn();
+        if sidecar.started().await {
+            return sidecar;
+        }
+        assert_eq!(sidecar.exit_code().await, Some(1), "{}", sidecar.log());
+        assert!(sidecar.log().contains("cannot start"), "{}", sidecar.log());
+    }
+    disk.heal().await;
+    setup.start().await
 }
 
 /// So many seeds as `FAULTY_SEEDS` says, or as CI has time for.
