@@ -200,17 +200,28 @@ pub(crate) fn ask(call: Call, name: &str) -> Option<Fault> {
     fault
 }
 
+fn keeps_synced() -> bool {
+    control().is_some_and(|mut control| {
+        control.refresh();
+        control.plan.keep_synced
+    })
+}
+
 /// After a sync that was done: keeps the file as it is now under its name with `.synced` after it, if
 /// the control wants it. What a power loss may take is the difference between the two.
 pub(crate) fn synced(name: &str) {
-    let wanted = control().is_some_and(|mut control| {
-        control.refresh();
-        control.plan.keep_synced
-    });
-    if wanted {
+    if keeps_synced() {
         // Renamed when it is whole: the process may be killed inside the copy.
         let (half, whole) = (format!("{name}.syncing"), format!("{name}.synced"));
         let kept = std::fs::copy(name, &half).and_then(|_| std::fs::rename(&half, &whole));
         kept.unwrap_or_else(|error| panic!("{whole}: {error}"));
+    }
+}
+
+/// Before a file is deleted: what is kept of it does not come back either.
+pub(crate) fn deleted(name: &str) {
+    if keeps_synced() {
+        // It may never have been synced.
+        let _ = std::fs::remove_file(format!("{name}.synced"));
     }
 }

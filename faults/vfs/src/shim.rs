@@ -192,6 +192,8 @@ unsafe extern "C" fn delete(_vfs: *mut sqlite3_vfs, name: *const c_char, sync_fo
     if let Some(code) = refused(Call::Delete, unsafe { text(name) }) {
         return code;
     }
+    // SAFETY: as above.
+    control::deleted(unsafe { text(name) });
     let Some(Unix(unix)) = UNIX.get() else { return sqlite::SQLITE_IOERR_DELETE };
     // SAFETY: the platform's xDelete with its own VFS and SQLite's arguments.
     unsafe { (**unix).xDelete.map_or(sqlite::SQLITE_IOERR_DELETE, |delete| delete(*unix, name, sync_folder)) }

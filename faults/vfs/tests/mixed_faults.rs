@@ -130,7 +130,11 @@ async fn what_was_only_queued_outlives_the_faults_until_an_orderly_stop() {
         sidecar.stop().await;
         let kept = stored_ids(&home.db());
         let lost = safe.difference(&kept).count();
-        println!("queued, seed {seed}: acknowledged {}, lost {lost}; answers {statuses:?}; faults {:?}", safe.len(), disk.faults());
+        println!(
+            "queued, seed {seed}: acknowledged {}, lost {lost}; answers {statuses:?}; faults {:?}",
+            safe.len(),
+            disk.faults()
+        );
         assert_eq!(lost, 0);
         assert_eq!(kept.len(), safe.len(), "what was refused left no trace");
     }

@@ -6,9 +6,9 @@ mod support;
 
 mod rig;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rig::{Disk, Load, asides, hold, setup, start_on};
+use rig::{Disk, Load, setup, start_on};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{Behaviour, Home, Receiver, Request, array, event, eventually, get, marked, post, stored};
@@ -54,11 +54,13 @@ async fn a_commit_of_which_nobody_knows_is_not_acknowledged_and_its_retry_does_n
         for nth in 1..=3 {
             let home = Home::new();
             let mut disk = Disk::new(&home, nth);
-            let setup =
-                home.setup().env("FAULTY_CONTROL", disk.control()).set("sinks.store.synchronous", "full");
+            let setup = home.setup().env("FAULTY_CONTROL", disk.control()).set("sinks.store.synchronous", "full");
             let mut sidecar = setup.start().await;
             for number in 1..nth {
-                assert_eq!(post(sidecar.ingest, &Request::events(marked(&number.to_string()).to_string())).await.status, 200);
+                assert_eq!(
+                    post(sidecar.ingest, &Request::events(marked(&number.to_string()).to_string())).await.status,
+                    200
+                );
             }
             // All is written, the mark of the commit too; only the sync says no.
             disk.fail(&[json!({"call": "sync", "file": "-wal", "fault": "error"})]).await;
@@ -100,8 +102,11 @@ async fn syncs_that_fail_in_each_checkpoint_lose_nothing_at_a_kill() {
         disk.fail(&[json!({"call": "sync", "file": file, "fault": "error"})]).await;
         let before = disk.count("Sync");
         eventually("checkpoints fail", async || disk.count("Sync") >= before + 5).await;
-        load.more(100).await;
-        assert!(sidecar.log().contains("the checkpoint failed"), "it is said: {}", sidecar.log());
+        // Without the log's own sync a log that begins anew cannot be used: then every event is refused.
+        if file == "trace.db" {
+            load.more(100).await;
+            assert!(sidecar.log().contains("the checkpoint failed"), "it is said: {}", sidecar.log());
+        }
         sidecar.signal(Signal::KILL);
         sidecar.exit_code().await;
         disk.heal().await;
@@ -149,41 +154,4 @@ async fn a_log_whose_locks_are_always_held_is_answered_in_time_and_let_go_of() {
     println!("locks of the log held: all are taken {:?} after they were let go", healed.elapsed());
     sidecar.stop().await;
     assert_eq!(stored(&home.db()).len(), 5);
-}
-
-#[tokio::test]
-async fn a_page_that_reads_as_rubbish_sets_the_file_aside_and_events_go_on() {
-    let home = Home::new();
-    let receiver = Receiver::start(Behaviour::Accept).await;
-    let mut disk = Disk::new(&home, 1);
-    let setup = setup(&home, &disk, &receiver);
-    // A file with more pages than the cache holds, so that writes must read.
-    let sidecar = setup.start().await;
-    let load = Load::start(sidecar.ingest, 1);
-    load.more(4_000).await;
-    let filled = load.finish().await;
-    sidecar.stop().await;
-
-    let mut sidecar = setup.start().await;
-    let load = Load::start(sidecar.ingest, 2);
-    load.more(50).await;
-    disk.fail(&[json!({"call": "read", "file": "trace.db", "fault": "garbled", "probability": 0.5})]).await;
-    for _ in 0..20 {
-        hold(Duration::from_millis(100)).await;
-        if !asides(&home).is_empty() {
-            break;
-        }
-    }
-    assert!(sidecar.ended().is_none(), "it ended by itself:\n{}", sidecar.log());
-    disk.heal().await;
-    load.more(200).await;
-    let mut ledger = load.finish().await;
-    sidecar.stop().await;
-    ledger.acknowledged.extend(&filled.acknowledged);
-    ledger.sent.extend(&filled.sent);
-    let verdict = ledger.compare(&home);
-    println!("rubbish read: {verdict}; answers {:?}; faults {:?}", ledger.statuses, disk.faults());
-    assert_eq!(verdict.integrity, "ok", "the new file is sound");
-    assert!(verdict.asides > 0, "set aside");
-    assert!(verdict.lost.is_empty(), "{} lost: neither in the file nor in the one that was set aside", verdict.lost.len());
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Home, integrity, stored};
+use crate::support::{Home, integrity};
 
 /// What was sent and what was answered. Events that are older than the retention are sent too, and
 /// are not in here: they may be stored or deleted.
@@ -45,25 +45,30 @@ pub fn asides(home: &Home) -> Vec<PathBuf> {
     files.filter(is_aside).collect()
 }
 
+/// What can be read of a file: identity and marker of each event; a page that is gone takes its events with it.
+fn readable(db: &Path) -> Vec<(Uuid, String)> {
+    let read = || -> rusqlite::Result<_> {
+        let connection = rusqlite::Connection::open(db)?;
+        let mut query = connection.prepare("SELECT trace_id, attributes ->> 'marker' FROM events")?;
+        let rows = query.query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?)))?;
+        Ok(rows.map_while(Result::ok).collect())
+    };
+    read().unwrap_or_default()
+}
+
 impl Ledger {
     /// Compares with the database, opened with SQLite as it is, once the program has ended.
     pub fn compare(&self, home: &Home) -> Verdict {
         let integrity = integrity(&home.db());
         let mut markers: HashMap<String, usize> = HashMap::new();
         let mut found = HashSet::new();
-        for event in stored(&home.db()) {
-            *markers.entry(event.marker()).or_default() += 1;
-            found.insert(event.trace_id);
+        for (id, marker) in readable(&home.db()) {
+            *markers.entry(marker).or_default() += 1;
+            found.insert(id);
         }
         let stored = found.intersection(&self.sent).count();
         let asides = asides(home);
-        for aside in &asides {
-            // What can be read of it; a page that is gone takes its events with it.
-            let Ok(connection) = rusqlite::Connection::open(aside) else { continue };
-            let Ok(mut query) = connection.prepare("SELECT trace_id FROM events") else { continue };
-            let Ok(rows) = query.query_map([], |row| row.get::<_, [u8; 16]>(0)) else { continue };
-            found.extend(rows.map_while(Result::ok).map(Uuid::from_bytes));
-        }
+        found.extend(asides.iter().flat_map(|aside| readable(aside)).map(|(id, _)| id));
         Verdict {
             acknowledged: self.acknowledged.len(),
             stored,

@@ -41,16 +41,14 @@ pub struct Load {
 
 impl Load {
     pub fn start(address: SocketAddr, seed: u64) -> Self {
-        let shared = Shared {
-            address: Mutex::new(address),
-            stop: AtomicBool::new(false),
-            ledger: Mutex::default(),
-        };
+        let shared = Shared { address: Mutex::new(address), stop: AtomicBool::new(false), ledger: Mutex::default() };
         let shared = Arc::new(shared);
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let shared = Arc::clone(&shared);
-            clients.spawn(async move { send(&shared, client, StdRng::seed_from_u64(seed * CLIENTS + client)).await });
+            clients.spawn(
+                async move { send(&shared, seed, client, StdRng::seed_from_u64(seed * CLIENTS + client)).await },
+            );
         }
         Self { shared, clients }
     }
@@ -108,14 +106,15 @@ fn note(ledger: &mut Ledger, events: &[Value], answer: &Answer) -> bool {
     }
 }
 
-async fn send(shared: &Shared, client: u64, mut random: StdRng) {
+async fn send(shared: &Shared, seed: u64, client: u64, mut random: StdRng) {
     let mut connection = None;
     for number in 0.. {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
         let count = if random.random_ratio(1, 3) { 1 } else { random.random_range(2..=12) };
-        let events: Vec<Value> = (0..count).map(|at| event(&format!("c{client}n{number}a{at}"), &mut random)).collect();
+        let events: Vec<Value> =
+            (0..count).map(|at| event(&format!("s{seed}c{client}n{number}a{at}"), &mut random)).collect();
         shared.ledger().sent.extend(events.iter().filter(|event| event["name"] != "old").map(id_of));
         let request = match random.random_bool(0.5) {
             true => Request::events(array(&events)),
