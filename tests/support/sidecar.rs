@@ -15,6 +15,12 @@ use tempfile::TempDir;
 
 use super::{PATIENCE, eventually, get};
 
+/// The program under test: the product, or, in the tests of `faults/vfs`, the product on a disk that fails.
+const PROGRAM: Option<&str> = match option_env!("CARGO_BIN_EXE_faulty") {
+    Some(faulty) => Some(faulty),
+    None => option_env!("CARGO_BIN_EXE_openclaw-trace"),
+};
+
 /// A directory of one test's own: the database, the configuration, and where the program is started.
 pub struct Home(TempDir);
 
@@ -123,7 +129,7 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw-trace"));
+        let mut command = Command::new(PROGRAM.expect("cargo names the program that a test is about"));
         command.env_clear().current_dir(&self.home).stdin(Stdio::null());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
@@ -148,20 +154,8 @@ impl Setup {
     /// Starts the program and waits until it takes events.
     pub async fn start(&self) -> Sidecar {
         let mut sidecar = self.spawn();
-        let start = Instant::now();
-        loop {
-            let addresses = (sidecar.address("ingest listening"), sidecar.address("api listening"));
-            if let (Some(ingest), Some(api)) = addresses {
-                sidecar.ingest = ingest;
-                sidecar.api = api;
-                return sidecar;
-            }
-            if let Some(status) = sidecar.ended() {
-                panic!("ended at the start with {status}:\n{}", sidecar.log());
-            }
-            assert!(start.elapsed() < PATIENCE, "not started after {PATIENCE:?}:\n{}", sidecar.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        assert!(sidecar.started().await, "ended at the start:\n{}", sidecar.log());
+        sidecar
     }
 
     /// Starts the program and waits for nothing.
@@ -215,6 +209,24 @@ impl Sidecar {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program can be signalled");
+    }
+
+    /// Waits until it takes events; `false` where it ends before that.
+    pub async fn started(&mut self) -> bool {
+        let start = Instant::now();
+        loop {
+            let addresses = (self.address("ingest listening"), self.address("api listening"));
+            if let (Some(ingest), Some(api)) = addresses {
+                self.ingest = ingest;
+                self.api = api;
+                return true;
+            }
+            if self.ended().is_some() {
+                return false;
+            }
+            assert!(start.elapsed() < PATIENCE, "not started after {PATIENCE:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The exit status, if it has ended.
