@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Home, Request, Setup, captures, event, marked, post};
+use support::{Home, Request, Setup, captures, marked, post};
 
 fn command(home: &Home, args: &[&str]) -> Setup {
     let db = home.db();
@@ -69,7 +69,7 @@ async fn sessions_are_listed_with_tokens_cost_and_errors() {
     let text = command(&home, &["sessions"]).output().stdout;
     assert!(text.contains("2,400") && text.contains("$0.7500") && text.contains("s-1"), "{text}");
     let empty = Home::new();
-    with_events(&empty, &[event()]).await;
+    with_events(&empty, &[serde_json::json!({"kind": "log"})]).await;
     assert!(command(&empty, &["sessions"]).output().stdout.contains("no session is stored yet"));
 }
 

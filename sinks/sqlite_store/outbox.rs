@@ -1,6 +1,6 @@
 //! The store as an outbox: what is not pushed yet is read here, and marked here once it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,15 +10,32 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::read;
-use super::schema;
+use super::space::{self, Identity};
 use super::writer::{Change, Command};
+use super::{damage, schema};
 
-/// Reads through a connection of its own, opened at first use and again after a failure (the file may
-/// have been set aside meanwhile); writes through the writer's thread.
+/// Reads through a connection of its own, opened at first use, after a failure, and where the name
+/// leads to another file than before (the writer may have set it aside); writes through the writer's
+/// thread, which is also told of damage that is met here.
 pub(super) struct StoreOutbox {
     path: PathBuf,
     commands: Mutex<Option<Sender<Command>>>,
-    reader: Arc<Mutex<Option<Connection>>>,
+    reader: Arc<Mutex<Option<Reader>>>,
+}
+
+/// A connection, and the file that it leads to.
+struct Reader {
+    connection: Connection,
+    file: Option<Identity>,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, OutboxError> {
+        // Looked at first: a file replaced in between is noticed at the next use.
+        let file = space::identity(path);
+        let connection = schema::open_reader(path).map_err(|error| OutboxError(error.to_string()))?;
+        Ok(Self { connection, file })
+    }
 }
 
 impl StoreOutbox {
@@ -38,14 +55,21 @@ impl StoreOutbox {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, OutboxError> {
         let (path, reader) = (self.path.clone(), Arc::clone(&self.reader));
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reading = tokio::task::spawn_blocking(move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let connection = match reader.take() {
-                Some(connection) => connection,
-                None => schema::open_reader(&path).map_err(|error| OutboxError(error.to_string()))?,
+            let current = match reader.take() {
+                Some(open) if open.file == space::identity(&path) => open,
+                _ => Reader::open(&path)?,
             };
-            let answer = query(&connection).map_err(|error| OutboxError(format!("cannot read the store: {error}")))?;
-            *reader = Some(connection);
+            let answer = query(&current.connection).map_err(|error| {
+                if let (true, Some(file), Some(commands)) = (damage::is_damage(&error), current.file, commands) {
+                    // Where the thread is gone, so is the store.
+                    let _ = commands.send(Command::Damaged(file, error.to_string()));
+                }
+                OutboxError(format!("cannot read the store: {error}"))
+            })?;
+            *reader = Some(current);
             Ok(answer)
         });
         reading.await.map_err(|error| OutboxError(format!("the read was cut short: {error}")))?

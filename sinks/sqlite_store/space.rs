@@ -17,7 +17,7 @@ pub(super) struct Volume {
     path: PathBuf,
     reserve: u64,
     looked: Option<(Instant, bool)>,
-    inode: Option<(u64, u64)>,
+    inode: Option<Identity>,
 }
 
 impl Volume {
@@ -54,7 +54,11 @@ impl Volume {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// Device and inode: what a name leads to.
+pub(super) type Identity = (u64, u64);
+
+/// What the name leads to now; nothing where there is no file.
+pub(super) fn identity(path: &Path) -> Option<Identity> {
     std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 

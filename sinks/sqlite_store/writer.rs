@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::retention::{self, Budget};
 use super::schema::{self, FileError};
-use super::space::{self, Volume};
+use super::space::{self, Identity, Volume};
 use super::{SqliteStore, Synchronous, damage};
 
 const WAL_WARN: u64 = 10 * 1024 * 1024;
@@ -33,6 +33,8 @@ pub(super) enum Command {
     Write(Vec<Batch>, oneshot::Sender<()>),
     /// Change what the outbox says.
     Change(Change, oneshot::Sender<Result<(), String>>),
+    /// The outbox's reader met damage in this file.
+    Damaged(Identity, String),
     /// Finish, close the file, end.
     Close(oneshot::Sender<Result<(), String>>),
 }
@@ -151,8 +153,17 @@ impl Writer {
                     let _ = done.send(());
                 }
                 Ok(Command::Change(change, done)) => {
-                    let changed = self.change(&change).map_err(|error| format!("cannot change the store: {error}"));
-                    let _ = done.send(changed);
+                    let changed = self.change(&change);
+                    if let Err(error) = &changed {
+                        self.look_for_damage(error);
+                    }
+                    let _ = done.send(changed.map_err(|error| format!("cannot change the store: {error}")));
+                }
+                Ok(Command::Damaged(file, error)) => {
+                    // Only of the file that is ours now: the one that was set aside is known to be damaged.
+                    if space::identity(&self.path) == Some(file) {
+                        self.replace_damaged(&error);
+                    }
                 }
                 Ok(Command::Close(done)) => {
                     let _ = done.send(self.close());
@@ -188,7 +199,7 @@ impl Writer {
             Err(error) => error,
         };
         if damage::is_damage(&error) {
-            self.replace_damaged(&error);
+            self.replace_damaged(&error.to_string());
             match self.commit(&batches) {
                 Ok(duplicates) => self.confirm(batches, &duplicates),
                 Err(error) => self.fail(batches, &error),
@@ -332,7 +343,10 @@ impl Writer {
                     self.next_retention = Instant::now();
                 }
             }
-            Err(error) => tracing::warn!(%error, "retention failed; it is tried again"),
+            Err(error) => {
+                tracing::warn!(%error, "retention failed; it is tried again");
+                self.look_for_damage(&error);
+            }
         }
         if let Ok(bytes) = space::used_bytes(&self.connection) {
             self.counts.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -351,6 +365,7 @@ impl Writer {
         let done = self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(0));
         if let Err(error) = done {
             tracing::warn!(%error, "the checkpoint failed; it is tried again");
+            self.look_for_damage(&error);
         }
         if before > WAL_WARN {
             if !std::mem::replace(&mut self.wal_warned, true) {
@@ -373,7 +388,14 @@ impl Writer {
         self.reopen();
     }
 
-    fn replace_damaged(&mut self, error: &rusqlite::Error) {
+    /// Damage that upkeep meets, and no write: left alone, the budget would end there.
+    fn look_for_damage(&mut self, error: &rusqlite::Error) {
+        if damage::is_damage(error) {
+            self.replace_damaged(&error.to_string());
+        }
+    }
+
+    fn replace_damaged(&mut self, error: &str) {
         tracing::error!(path = %self.path.display(), %error, "the database is damaged; it is set aside and a new one begun");
         // Closed first: SQLite must not write to a file that is renamed.
         if let Ok(memory) = Connection::open_in_memory() {

@@ -1,7 +1,4 @@
 //! A page of the file is damaged: the file is set aside, and the agent's events go on.
-//!
-//! What is ignored here fails, and says what the store does not do yet: `cargo test -p faulty --test
-//! damage -- --ignored`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../../tests/support/mod.rs"]
@@ -51,7 +48,6 @@ fn large(count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-#[ignore = "the store does not do this yet: retention meets damage, says so for ever, and the file grows"]
 async fn a_damaged_page_does_not_end_the_budget_of_bytes() {
     const BUDGET: u64 = 2 << 20;
     let home = Home::new();
@@ -84,7 +80,6 @@ async fn a_damaged_page_does_not_end_the_budget_of_bytes() {
 }
 
 #[tokio::test]
-#[ignore = "the store does not do this yet: the push meets damage, and nothing behind it is pushed"]
 async fn a_damaged_page_does_not_end_the_push() {
     let home = Home::new();
     spoiled(&home).await;
@@ -156,13 +151,11 @@ async fn push_goes_on(what: &str, replace: impl AsyncFnOnce(&Home, &mut Disk)) {
 }
 
 #[tokio::test]
-#[ignore = "the store does not do this yet: the push goes on reading the file that was set aside"]
 async fn the_push_goes_on_after_the_file_was_set_aside() {
     push_goes_on("set aside", async |home, disk| next_write_reads_rubbish(home, disk).await).await;
 }
 
 #[tokio::test]
-#[ignore = "the store does not do this yet: the push goes on reading the file that was deleted"]
 async fn the_push_goes_on_after_the_file_was_deleted() {
     push_goes_on("deleted", async |home, _| {
         for name in ["trace.db", "trace.db-wal", "trace.db-shm"] {
