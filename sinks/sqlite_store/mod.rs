@@ -27,6 +27,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::config::{Size, Time};
@@ -161,14 +162,38 @@ impl Store {
     }
 }
 
+/// How long a failure of the disk at the start may last before it ends the start: while the program is
+/// down, the agent's events are refused.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens the file, also where a read or a sync fails once or twice.
+    async fn open_file(&self, path: &Path, gate: watch::Sender<Option<Refusal>>) -> Result<Writer, OpenError> {
+        let until = tokio::time::Instant::now() + START_PATIENCE;
+        let mut wait = Duration::from_millis(100);
+        let metrics = writer::Counts::new(&self.cx);
+        loop {
+            let error = match Writer::open(path.to_owned(), &self.config, &self.cx, gate.clone(), metrics.clone()) {
+                Ok(writer) => return Ok(writer),
+                Err(error) => error,
+            };
+            if !error.is_passing() || tokio::time::Instant::now() + wait > until {
+                return Err(OpenError(format!("sinks.{}: {error}", self.cx.name)));
+            }
+            tracing::warn!(component = self.cx.name, %error, "the database cannot be opened; tried again");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+}
+
 #[async_trait]
 impl Sink for Store {
     async fn open(&mut self) -> Result<(), OpenError> {
         let path = self.config.database();
         self.say_where(&path);
         let (gate_sender, gate) = watch::channel(None);
-        let writer = Writer::open(path.clone(), &self.config, &self.cx, gate_sender)
-            .map_err(|error| OpenError(format!("sinks.{}: {error}", self.cx.name)))?;
+        let writer = self.open_file(&path, gate_sender).await?;
         let commands =
             writer.start().map_err(|error| OpenError(format!("cannot start the store's thread: {error}")))?;
         let outbox = Arc::new(outbox::StoreOutbox::new(path, commands.clone()));

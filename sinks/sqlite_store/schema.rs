@@ -78,6 +78,12 @@ impl FileError {
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Sqlite { error, .. } if super::damage::is_damage(error))
     }
+
+    /// Whether it may be gone a moment later: a failed read or sync, not a lock that was waited for.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Sqlite { error, .. } if super::damage::is_passing(error)
+            && error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy))
+    }
 }
 
 /// Opens the file for writing, makes it where it is missing, and brings it up to date.

@@ -49,7 +49,9 @@ pub(super) enum Change {
     State(String, String),
 }
 
-struct Counts {
+/// What the store counts of itself.
+#[derive(Clone)]
+pub(super) struct Counts {
     events: IntCounter,
     duplicates: IntCounter,
     commits: Histogram,
@@ -58,6 +60,26 @@ struct Counts {
     deleted_unsent: IntCounter,
     bytes: IntGauge,
     wal: IntGauge,
+}
+
+impl Counts {
+    pub(super) fn new(cx: &BuildContext) -> Self {
+        let (metrics, name) = (&cx.metrics, cx.name.as_str());
+        Self {
+            events: metrics.counter(name, "store_events_total", "Events stored."),
+            duplicates: metrics.counter(name, "store_duplicates_total", "Events that were there already."),
+            commits: metrics.seconds(name, "store_commit_seconds", "Time of a group write, from begin to commit."),
+            failures: metrics.counter(name, "store_failures_total", "Group writes that failed."),
+            deleted: metrics.counter(name, "store_deleted_total", "Events deleted by retention."),
+            deleted_unsent: metrics.counter(
+                name,
+                "store_deleted_unsent_total",
+                "Events deleted by retention that had not been pushed.",
+            ),
+            bytes: metrics.gauge(name, "store_bytes", "Bytes of the database in use."),
+            wal: metrics.gauge(name, "store_wal_bytes", "Bytes of the write-ahead log."),
+        }
+    }
 }
 
 /// The writing connection and all that belongs to it.
@@ -80,6 +102,9 @@ pub(super) struct Writer {
     written: usize,
     wal_warned: bool,
     unsent_warned: bool,
+    /// When a failed write may be said again, and how many were not.
+    next_said: Option<Instant>,
+    unsaid: u64,
 }
 
 impl Writer {
@@ -92,23 +117,9 @@ impl Writer {
         config: &SqliteStore,
         cx: &BuildContext,
         gate: watch::Sender<Option<Refusal>>,
+        counts: Counts,
     ) -> Result<Self, FileError> {
         let connection = open_or_set_aside(&path, config.synchronous, config.busy_timeout.0)?;
-        let (metrics, name) = (&cx.metrics, cx.name.as_str());
-        let counts = Counts {
-            events: metrics.counter(name, "store_events_total", "Events stored."),
-            duplicates: metrics.counter(name, "store_duplicates_total", "Events that were there already."),
-            commits: metrics.seconds(name, "store_commit_seconds", "Time of a group write, from begin to commit."),
-            failures: metrics.counter(name, "store_failures_total", "Group writes that failed."),
-            deleted: metrics.counter(name, "store_deleted_total", "Events deleted by retention."),
-            deleted_unsent: metrics.counter(
-                name,
-                "store_deleted_unsent_total",
-                "Events deleted by retention that had not been pushed.",
-            ),
-            bytes: metrics.gauge(name, "store_bytes", "Bytes of the database in use."),
-            wal: metrics.gauge(name, "store_wal_bytes", "Bytes of the write-ahead log."),
-        };
         let now = Instant::now();
         Ok(Self {
             volume: Volume::new(&path, config.disk_reserve.0),
@@ -128,6 +139,8 @@ impl Writer {
             written: 0,
             wal_warned: false,
             unsent_warned: false,
+            next_said: None,
+            unsaid: 0,
         })
     }
 
@@ -261,7 +274,7 @@ impl Writer {
 
     fn fail(&mut self, batches: Vec<Batch>, error: &rusqlite::Error) {
         self.counts.failures.inc();
-        tracing::warn!(%error, batches = batches.len(), "a write failed; its clients are told to send again");
+        self.say_failure(error, batches.len());
         let refusal = match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => {
                 let refusal = no_space("the disk is full");
@@ -274,6 +287,20 @@ impl Writer {
             _ => Refusal::new(RefusalKind::Failed, "the events could not be stored; send them again", AGAIN),
         };
         self.give_back(batches, &refusal);
+    }
+
+    /// A disk that fails does so many times a second; the log is told once in a while, with how often.
+    fn say_failure(&mut self, error: &rusqlite::Error, batches: usize) {
+        let now = Instant::now();
+        if self.next_said.is_some_and(|at| now < at) {
+            self.unsaid += 1;
+            return;
+        }
+        // SQLite's extended code names the call: 778 is a write, 1034 a sync.
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        let unsaid = std::mem::take(&mut self.unsaid);
+        tracing::warn!(%error, code, batches, unsaid, "a write failed; its clients are told to send again (said once in 30 s)");
+        self.next_said = Some(now + Duration::from_secs(30));
     }
 
     /// Fails the batches, but for those whose clients were told "queued".
