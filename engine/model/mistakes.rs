@@ -66,7 +66,10 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "dedupe_remembers_what_failed",
         file: "dedupe.rs",
-        changes: &[("            if matches!(outcome, Outcome::Stored { .. }) {", "            if matches!(outcome, _) {")],
+        changes: &[(
+            "            if matches!(outcome, Outcome::Stored { .. }) {",
+            "            if matches!(outcome, _) {",
+        )],
     },
     Mistake {
         name: "drain_leaves_the_queue",

@@ -44,7 +44,9 @@ impl Probe {
 }
 
 // Plugins are made from tables, and find what their test gave them by its number.
-static TESTS: Mutex<BTreeMap<u64, (Option<Script>, Arc<Probe>)>> = Mutex::new(BTreeMap::new());
+static TESTS: Mutex<BTreeMap<u64, Given>> = Mutex::new(BTreeMap::new());
+
+type Given = (Option<Script>, Arc<Probe>);
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
