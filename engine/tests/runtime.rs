@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,7 +168,16 @@ async fn run<F: Future<Output = ()> + Send + 'static>(
     stop: CancellationToken,
     script: impl FnOnce(Outlet, CancellationToken) -> F + Send + 'static,
 ) -> Result<(), RunError> {
-    let script: Script = Box::new(|outlet, shutdown| Box::pin(script(outlet, shutdown)));
+    // A source that panics is gone and the others go on; here it must fail the test.
+    let finished = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&finished);
+    let script: Script = Box::new(|outlet, shutdown| {
+        let script = script(outlet, shutdown);
+        Box::pin(async move {
+            script.await;
+            done.store(true, Ordering::SeqCst);
+        })
+    });
     TESTS.lock().unwrap().insert(test, (Some(script), Arc::clone(probe)));
     let text = format!(
         "{settings}\n[sources.in]\ntype='scripted'\ntest={test}\n[sinks.out]\ntype='probed'\ntest={test}\ninputs=['in']\n\
@@ -179,7 +189,9 @@ async fn run<F: Future<Output = ()> + Send + 'static>(
     let metrics = Metrics::default();
     let graph = Graph::build(&settings, &registry, &metrics).unwrap_or_else(|errors| panic!("{errors}"));
     let runtime = Runtime::new(graph, settings.runtime.clone(), metrics);
-    tokio::time::timeout(Duration::from_secs(3600), runtime.run(stop)).await.unwrap_or_else(|_| panic!("never ends"))
+    let ended = tokio::time::timeout(Duration::from_secs(3600), runtime.run(stop)).await;
+    assert!(finished.load(Ordering::SeqCst), "the source failed");
+    ended.unwrap_or_else(|_| panic!("never ends"))
 }
 
 fn events(number: usize) -> Vec<Event> {
@@ -245,14 +257,14 @@ async fn all_that_waits_is_one_write_up_to_a_thousand_events() {
         let mut receipts = vec![outlet.try_send(events(1), false).unwrap()];
         // The first is being written by now; the others wait for it.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        receipts.extend((0..5).map(|_| outlet.try_send(events(400), false).unwrap()));
+        receipts.extend([500, 500, 400, 400, 400].map(|number| outlet.try_send(events(number), false).unwrap()));
         held.permits.add_permits(10);
         for receipt in &mut receipts {
             assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 0 });
         }
     });
     assert!(ended.await.is_ok());
-    assert_eq!(probe.written(), [1, 1200, 800]);
+    assert_eq!(probe.written(), [1, 1000, 1200]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,19 +275,19 @@ async fn a_write_takes_no_more_batches_once_it_holds_four_mebibytes() {
     let ended = run(5, &probe, settings, CancellationToken::new(), |outlet, _| async move {
         let large = |mib: usize| {
             let mut large = events(1);
-            large[0].error = Some("x".repeat(mib * 1024 * 1024));
+            large[0].error = Some("x".repeat(mib * 1024 * 1024 - large[0].size_bytes()));
             large
         };
         let mut receipts = vec![outlet.try_send(events(1), false).unwrap()];
         tokio::time::sleep(Duration::from_millis(1)).await;
-        receipts.extend([2, 1, 2, 1, 1].map(|mib| outlet.try_send(large(mib), false).unwrap()));
+        receipts.extend([4, 2, 1, 2, 1, 1].map(|mib| outlet.try_send(large(mib), false).unwrap()));
         held.permits.add_permits(10);
         for receipt in &mut receipts {
             assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 0 });
         }
     });
     assert!(ended.await.is_ok());
-    assert_eq!(probe.written(), [1, 3, 2]);
+    assert_eq!(probe.written(), [1, 1, 3, 2]);
 }
 
 #[tokio::test(start_paused = true)]
