@@ -105,6 +105,23 @@ mod tests {
         assert_eq!(admission.in_flight(), (0, 0));
     }
 
+    #[test]
+    fn what_fits_is_admitted_to_the_last_credit_and_byte() {
+        let admission = Admission::new(10, 100);
+        assert_eq!(admission.max_events(), 10);
+        let first = admission.try_acquire(4, 40).unwrap();
+        let second = admission.try_acquire(6, 60).unwrap();
+        assert_eq!(admission.in_flight(), (10, 100));
+        assert!(admission.try_acquire(0, 1).is_none());
+        assert!(admission.try_acquire(1, 0).is_none());
+        drop(first);
+        assert!(admission.try_acquire(5, 1).is_none(), "more events than there are credits");
+        assert!(admission.try_acquire(1, 41).is_none(), "more bytes than there are credits");
+        let third = admission.try_acquire(4, 40).unwrap();
+        drop((second, third));
+        assert_eq!(admission.in_flight(), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn credits_return_to_full_and_the_budget_holds(steps in prop::collection::vec((any::<bool>(), 1usize..20, 1usize..300), 1..200)) {

@@ -296,6 +296,53 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn duplicates_are_told_and_what_a_filter_dropped_is_not_among_them() {
+        let credits = Admission::new(10, 10_000).try_acquire(3, 100).unwrap();
+        let events = ["a", "b", "c"].map(|name| {
+            let mut event = Event::new(crate::Kind::LOG);
+            event.name = Some(name.into());
+            event
+        });
+        let (mut batch, mut receipt) = Batch::new(events.to_vec(), credits, false);
+        batch.drop_duplicates(|event| event.name.as_deref() == Some("a"));
+        batch.retain(|event| event.name.as_deref() != Some("b"));
+        let left: Vec<_> = batch.iter().map(|event| event.name.as_deref()).collect();
+        assert_eq!(left, [Some("c")]);
+        assert_eq!((batch.len(), batch.is_empty()), (1, false));
+        assert_eq!(format!("{batch:?}"), "Batch(1 events, 1 duplicates)");
+        batch.confirm(1);
+        assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 2 });
+    }
+
+    #[tokio::test]
+    async fn a_hook_hears_the_sinks_own_refusal_while_the_credits_are_still_out() {
+        let (batch, mut receipt, admission) = batch();
+        let heard = Arc::new(Mutex::new(None));
+        let (told, budget) = (Arc::clone(&heard), admission.clone());
+        batch.on_outcome(move |outcome| *told.lock().unwrap() = Some((outcome.clone(), budget.in_flight().0)));
+        let refusal = Refusal::new(RefusalKind::NoSpace, "the disk is full", Duration::from_secs(7));
+        batch.fail(refusal.clone());
+        assert_eq!(*heard.lock().unwrap(), Some((Outcome::Failed(refusal.clone()), 1)));
+        assert_eq!(receipt.outcome().await, Outcome::Failed(refusal));
+        assert_eq!(admission.in_flight(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_batch_carries_its_sources_state_and_what_its_client_was_told() {
+        for acknowledged in [true, false] {
+            let credits = Admission::new(10, 10_000).try_acquire(1, 100).unwrap();
+            let keep = vec![Keep { key: "offset".into(), value: Some("7".into()) }];
+            let event = Event::new(crate::Kind::LOG);
+            let one = event.size_bytes();
+            let (mut batch, _receipt) = Batch::keeping(vec![event.clone()], keep.clone(), credits, acknowledged);
+            batch.push(event);
+            let copy = batch.share();
+            assert_eq!((copy.keep(), copy.is_acknowledged()), (&keep[..], acknowledged));
+            assert_eq!((copy.len(), copy.size_bytes()), (2, 2 * one));
+        }
+    }
+
+    #[tokio::test]
     async fn a_change_on_one_branch_is_not_seen_on_the_other() {
         let (mut batch, _receipt, _admission) = batch();
         let other = batch.share();

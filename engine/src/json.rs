@@ -307,6 +307,31 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_closed_container_the_key_around_it_is_in_force_again() {
+        let json = Json::parse(r#"{"password":[{"user":"x"},["y"],"z"],"b":"w"}"#).unwrap();
+        let mut seen = vec![];
+        json.rewrite(|place, text| {
+            if let Place::Value { key } = place {
+                seen.push(format!("{}: {text}", key.unwrap_or_default()));
+            }
+            None
+        });
+        assert_eq!(seen, ["user: x", "password: y", "password: z", "b: w"]);
+    }
+
+    #[test]
+    fn the_greatest_depth_is_taken_and_one_more_is_not() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for depth in [MAX_DEPTH, MAX_DEPTH + 1] {
+            let value: serde_json::Value =
+                (1..depth).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+            assert_eq!(Json::parse(&nested(depth)).is_ok(), depth == MAX_DEPTH);
+            assert_eq!(Json::from_value(&value).is_ok(), depth == MAX_DEPTH);
+        }
+        assert!(!Json::parse("1").unwrap().is_empty());
+    }
+
+    #[test]
     fn deep_json_is_refused_not_recursed_into() {
         let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(matches!(Json::parse(&text), Err(JsonError::TooDeep)));

@@ -80,3 +80,21 @@ impl Metrics {
 fn opts(component: &str, name: &str, help: &str) -> Opts {
     Opts::new(format!("{PREFIX}_{name}"), help).const_label("component", component)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_rendered_by_component_and_its_largest_gauge_is_found() {
+        let metrics = Metrics::default();
+        metrics.gauge("a", "bytes", "Bytes.").set(3);
+        metrics.gauge("b", "bytes", "Bytes.").set(7);
+        metrics.gauge("a", "bytes_more", "More.").set(9);
+        let text = metrics.render();
+        assert!(text.contains("openclaw_trace_bytes{component=\"b\"} 7\n"), "{text}");
+        assert_eq!(metrics.largest("bytes"), Some(7.0));
+        assert_eq!(metrics.largest("byte"), None);
+    }
+}

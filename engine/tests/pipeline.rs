@@ -28,6 +28,8 @@ struct Ledger {
     /// Outcomes as the sources heard them.
     stored: Vec<(String, TraceId)>,
     failed: BTreeSet<TraceId>,
+    /// Sources that heard of a failure.
+    disappointed: BTreeSet<String>,
     refused: usize,
     receipts: usize,
     resolved: usize,
@@ -84,7 +86,10 @@ impl Source for BurstSource {
                 ledger.resolved += 1;
                 match outcome {
                     Outcome::Stored { .. } => ledger.stored.extend(ids.into_iter().map(|id| (name.clone(), id))),
-                    Outcome::Failed(_) => ledger.failed.extend(ids),
+                    Outcome::Failed(_) => {
+                        ledger.failed.extend(ids);
+                        ledger.disappointed.insert(name);
+                    }
                 }
             });
         }
@@ -190,8 +195,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
 
 impl Shape {
     /// The TOML, and for each source the sinks it reaches. Components that would be left unread get
-    /// a sink of their own.
-    fn toml(&self, number: u64) -> (String, BTreeMap<String, BTreeSet<String>>) {
+    /// a sink of their own. Last, the sinks that never fail.
+    fn toml(&self, number: u64) -> (String, BTreeMap<String, BTreeSet<String>>, BTreeSet<String>) {
         let mut source_of: BTreeMap<String, String> = BTreeMap::new();
         let mut text = format!("[runtime]\nmax_in_flight_events = {}\n", self.max_events);
         let mut names: Vec<String> = vec![];
@@ -224,7 +229,8 @@ impl Shape {
             );
             reach.entry(source_of[input].clone()).or_default().insert(format!("k{i}"));
         }
-        (text, reach)
+        let sound = sinks.iter().enumerate().filter(|(_, (_, fails, _))| *fails == 0).map(|(i, _)| format!("k{i}"));
+        (text, reach, sound.collect())
     }
 }
 
@@ -239,7 +245,7 @@ proptest! {
     #[test]
     fn every_receipt_resolves_once_and_tells_the_truth(shape in shapes(), number in any::<u32>()) {
         let number = u64::from(number);
-        let (text, reach) = shape.toml(number);
+        let (text, reach, sound) = shape.toml(number);
         let settings = load(text.clone().leak());
         let metrics = Metrics::default();
         let graph = Graph::build(&settings, &registry(), &metrics).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
@@ -264,6 +270,9 @@ proptest! {
                 let there = ledger.delivered.get(sink).is_some_and(|ids| ids.contains(id));
                 prop_assert!(there, "acknowledged by {} and not in {}", source, sink);
             }
+        }
+        for source in &ledger.disappointed {
+            prop_assert!(!reach[source].is_subset(&sound), "{} heard of a failure where no sink fails", source);
         }
         let sent: usize = shape.sources.iter().map(|(batches, ..)| batches).sum();
         prop_assert_eq!(ledger.receipts + ledger.refused, sent);

@@ -163,6 +163,10 @@ impl Pusher {
             let step = self.deliver(&mut range, stop, &mut progress).await;
             if progress.confirmed > 0 {
                 progress.tries = max_tries;
+                // Now, and not at the cycle's end: while events keep coming, it does not end.
+                if let Err(failure) = self.quarantine_all(std::mem::take(&mut progress.suspects)).await {
+                    break End::Failed(failure);
+                }
             }
             match step {
                 Ok(Step::Empty) if planned.is_some() => {}

@@ -425,7 +425,10 @@ fn is_noise(text: &[u8], start: usize, end: usize) -> bool {
     let token = &text[start..end.min(start + 256)];
     let body = token.iter().rposition(|b| matches!(b, b'_' | b'-' | b'.')).map_or(token, |at| &token[at + 1..]);
     let body = if body.len() < 16 { token } else { body };
-    (has_digit(body) || named::is_mixed(body)) && entropy(body) > 2.8
+    // One in seventy tokens of 24 letters and digits has no digit, by chance.
+    let both_cases = body.iter().any(u8::is_ascii_uppercase) && body.iter().any(u8::is_ascii_lowercase);
+    let letters = named::is_mixed(body) || (body.len() >= 18 && both_cases && entropy(body) > 3.3);
+    (has_digit(body) || letters) && entropy(body) > 2.8
 }
 
 fn vendor_value(text: &[u8], at: usize, shape: &Shape, client: bool) -> Option<(usize, usize)> {

@@ -358,6 +358,33 @@ mod tests {
     }
 
     #[test]
+    fn the_size_counts_every_text_and_every_body() {
+        let empty = Event::new(Kind::LOG).size_bytes();
+        assert!(empty >= size_of::<Event>());
+        let mut event = Event::new(Kind::LOG);
+        event.error = Some("12".into());
+        event.name = Some("345".into());
+        event.input = Some(Json::parse("[1, 2]").unwrap());
+        event.attributes = Some(Json::parse("{}").unwrap());
+        assert_eq!(event.size_bytes(), empty + 2 + 3 + 6 + 2);
+    }
+
+    #[test]
+    fn seconds_become_nanoseconds_within_the_years_that_fit() {
+        assert_eq!(Timestamp::from_seconds(-1.5).map(Timestamp::as_nanos), Some(-1_500_000_000));
+        assert_eq!(Timestamp::from_seconds(9.1e9).map(Timestamp::as_nanos), Some(9_100_000_000_000_000_000));
+        for outside in [9.2e9, -9.3e9, f64::NAN, f64::INFINITY] {
+            assert_eq!(Timestamp::from_seconds(outside), None, "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_its_bytes_and_a_kind_its_name() {
+        assert_eq!(TraceId::from_bytes([7; 16]).as_bytes(), &[7; 16]);
+        assert_eq!(Kind::parse("a.b_1").unwrap().as_str(), "a.b_1");
+    }
+
+    #[test]
     fn unix_milliseconds_and_rfc_3339_are_the_same_moment() {
         let a = Event::from_json(r#"{"kind":"log","timestamp":1764000000123}"#).unwrap();
         let b = Event::from_json(r#"{"kind":"log","timestamp":"2025-11-24T16:00:00.123Z"}"#).unwrap();

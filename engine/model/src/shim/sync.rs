@@ -1,0 +1,4 @@
+//! `std::sync`, as far as the engine and dedupe use it.
+
+pub use shuttle::sync::{Arc, Mutex, MutexGuard};
+pub use std::sync::PoisonError;
