@@ -6,7 +6,8 @@
 //!    `trace_id` settles that. Dedupe spares the work, the store gives the guarantee.
 //! 3. The second of two equal events in one batch is dropped: both share one receipt, so the first
 //!    cannot be lost without the client hearing of it.
-//! 4. The memory is bounded by `max_entries` and `window`; the oldest key goes first. A key's time
+//! 4. Where the store has lost its file and begun a new one, everything is forgotten: nothing of it is safe.
+//! 5. The memory is bounded by `max_entries` and `window`; the oldest key goes first. A key's time
 //!    runs from when it was stored, not from its last repeat.
 
 use std::collections::{HashSet, VecDeque};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use engine::config::Time;
 use engine::metrics::{IntCounter, IntGauge};
-use engine::{Batch, BuildContext, Event, Outcome, Problem, Problems, Status, Transform, TransformConfig};
+use engine::{Batch, BuildContext, Event, Losses, Outcome, Problem, Problems, Status, Transform, TransformConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -86,6 +87,8 @@ impl Dedupe {
             max_entries: self.max_entries as usize,
             window: self.window.0,
             entries,
+            losses: cx.losses.clone(),
+            lost: 0,
         };
         let by_trace_id = self.fields == ["trace_id"];
         Ok(Deduper {
@@ -125,9 +128,11 @@ impl Transform for Deduper {
     fn apply(&self, batch: &mut Batch) {
         let before = batch.len();
         let mut new: HashSet<Key> = HashSet::with_capacity(before);
+        let lost;
         {
             let mut seen = self.shared.lock();
             seen.forget_old((self.shared.clock)());
+            lost = seen.lost;
             batch.drop_duplicates(|event| {
                 let key = self.key(event);
                 seen.keys.contains(&key) || !new.insert(key)
@@ -141,7 +146,11 @@ impl Transform for Deduper {
         batch.on_outcome(move |outcome| {
             if matches!(outcome, Outcome::Stored { .. }) {
                 let now = (shared.clock)();
-                shared.lock().remember(new, now);
+                let mut seen = shared.lock();
+                // Stored, and lost with its file since: not safe.
+                if seen.losses.count() == lost {
+                    seen.remember(new, now);
+                }
             }
         });
     }
@@ -170,10 +179,19 @@ struct Seen {
     max_entries: usize,
     window: Duration,
     entries: IntGauge,
+    losses: Losses,
+    /// The losses that were seen.
+    lost: u64,
 }
 
 impl Seen {
     fn forget_old(&mut self, now: Duration) {
+        let lost = self.losses.count();
+        if std::mem::replace(&mut self.lost, lost) != lost {
+            // The store began anew: what it held is not safe any more, and must be taken when it comes again.
+            self.keys.clear();
+            self.order.clear();
+        }
         while self.order.front().is_some_and(|(_, at)| now.saturating_sub(*at) >= self.window) {
             self.forget_first();
         }

@@ -11,6 +11,7 @@ pub(crate) fn context() -> BuildContext {
         metrics: Metrics::default(),
         drain_timeout: Duration::from_secs(10),
         in_flight: (512, 4 << 20),
+        losses: engine::Losses::default(),
     }
 }
 

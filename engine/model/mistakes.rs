@@ -56,10 +56,15 @@ const MISTAKES: &[Mistake] = &[
         batch.on_outcome(move |outcome| {
             if matches!(outcome, Outcome::Stored { .. }) {
                 let now = (shared.clock)();
-                shared.lock().remember(new, now);
+                let mut seen = shared.lock();
+                // Stored, and lost with its file since: not safe.
+                if seen.losses.count() == lost {
+                    seen.remember(new, now);
+                }
             }
         });",
             "        let now = (self.shared.clock)();
+        let _ = lost;
         self.shared.lock().remember(new, now);",
         )],
     },

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::config::{Component, ConfigError, ConfigErrors, Section, Settings, nearest};
 use crate::metrics::Metrics;
-use crate::plugin::{AnySink, BuildContext, OutboxSink, Problems, Registry, Sink, Source, Transform};
+use crate::plugin::{AnySink, BuildContext, Losses, OutboxSink, Problems, Registry, Sink, Source, Transform};
 
 /// A checked graph with its components built and nothing opened yet.
 pub struct Graph {
@@ -73,6 +73,7 @@ impl Graph {
                 runtime.max_in_flight_events,
                 usize::try_from(runtime.max_in_flight_bytes.0).unwrap_or(usize::MAX),
             ),
+            losses: plan.losses.clone(),
         };
         let name = component.name.clone();
         match component.section {
@@ -113,12 +114,13 @@ struct Plan<'a> {
     registry: &'a Registry,
     by_name: BTreeMap<&'a str, &'a Component>,
     errors: Vec<ConfigError>,
+    losses: Losses,
 }
 
 impl<'a> Plan<'a> {
     fn new(settings: &'a Settings, registry: &'a Registry) -> Self {
         let by_name = settings.components.iter().map(|component| (component.name.as_str(), component)).collect();
-        Self { settings, registry, by_name, errors: Vec::new() }
+        Self { settings, registry, by_name, errors: Vec::new(), losses: Losses::default() }
     }
 
     fn error(&mut self, component: &Component, key: &str, message: &str) {

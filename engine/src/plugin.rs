@@ -57,6 +57,26 @@ pub struct BuildContext {
     pub drain_timeout: Duration,
     /// The in-flight budget, events and bytes; tells a plugin how much may come at once.
     pub in_flight: (usize, usize),
+    /// How often a sink has lost what it had confirmed; shared by all components.
+    pub losses: Losses,
+}
+
+/// How often a sink has lost what it had confirmed: its file was damaged, deleted or replaced, and a new one
+/// begun. Who remembers that events are safe forgets it when this number changes. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<std::sync::atomic::AtomicU64>);
+
+impl Losses {
+    /// The number.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// A sink has lost what it had.
+    pub fn add(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
 }
 
 /// Configuration of a source.

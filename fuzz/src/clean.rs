@@ -66,6 +66,7 @@ fn built<C: TransformConfig + DeserializeOwned>(config: &str) -> Box<dyn Transfo
         metrics: Metrics::default(),
         drain_timeout: Duration::from_secs(10),
         in_flight: (512, 4 << 20),
+        losses: engine::Losses::default(),
     };
     let config: C = serde_json::from_str(config).unwrap_or_else(|error| panic!("{error}"));
     config.build(&cx).unwrap_or_else(|problems| panic!("{problems:?}"))

@@ -11,6 +11,17 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// Whether it is only that what one row holds cannot be understood.
+pub(super) fn is_of_one_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
 /// Whether trying again may do: somebody holds a lock, the disk is full, a read or write failed.
 pub(super) fn is_passing(error: &rusqlite::Error) -> bool {
     matches!(

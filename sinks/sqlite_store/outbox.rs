@@ -84,29 +84,57 @@ impl StoreOutbox {
     }
 }
 
+/// Rows that could not be read, and why.
+type Spoiled = Vec<(Cursor, String)>;
+
+fn rows_after(
+    connection: &Connection,
+    after: Cursor,
+    max_events: usize,
+    max_bytes: usize,
+) -> rusqlite::Result<(Vec<Unsent>, Spoiled)> {
+    let columns = read::COLUMNS;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {columns} FROM events INDEXED BY events_unsent
+         WHERE id > ?1 AND pushed_at IS NULL AND quarantined_at IS NULL ORDER BY id LIMIT ?2"
+    ))?;
+    let limit = i64::try_from(max_events).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after, limit])?;
+    let (mut found, mut spoiled, mut bytes) = (Vec::new(), Spoiled::new(), 0);
+    while let Some(row) = rows.next()? {
+        let cursor = row.get(0)?;
+        match read::event(row) {
+            Ok(event) => {
+                bytes += event.size_bytes();
+                found.push(Unsent { cursor, event });
+            }
+            Err(error) if damage::is_of_one_row(&error) => spoiled.push((cursor, error.to_string())),
+            Err(error) => return Err(error),
+        }
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    Ok((found, spoiled))
+}
+
 #[async_trait]
 impl Outbox for StoreOutbox {
     async fn unsent(&self, after: Cursor, max_events: usize, max_bytes: usize) -> Result<Vec<Unsent>, OutboxError> {
-        self.read(move |connection| {
-            let columns = read::COLUMNS;
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {columns} FROM events INDEXED BY events_unsent
-                 WHERE id > ?1 AND pushed_at IS NULL AND quarantined_at IS NULL ORDER BY id LIMIT ?2"
-            ))?;
-            let limit = i64::try_from(max_events).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![after, limit])?;
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                let event = read::event(row)?;
-                bytes += event.size_bytes();
-                found.push(Unsent { cursor: row.get(0)?, event });
-                if bytes >= max_bytes {
-                    break;
-                }
+        let mut after = after;
+        loop {
+            let (found, spoiled) =
+                self.read(move |connection| rows_after(connection, after, max_events, max_bytes)).await?;
+            // One row that cannot be read must not hold up all that come after it.
+            for (cursor, why) in &spoiled {
+                tracing::warn!(id = cursor, why, "a stored event cannot be read; it is set aside (quarantined)");
+                self.change(Change::Spoiled(*cursor, why.clone())).await?;
             }
-            Ok(found)
-        })
-        .await
+            match spoiled.last() {
+                Some((last, _)) if found.is_empty() => after = *last,
+                _ => return Ok(found),
+            }
+        }
     }
 
     async fn waiting(&self, at_most: usize) -> Result<usize, OutboxError> {

@@ -68,6 +68,9 @@ pub(super) enum FileError {
     /// Somebody else's.
     #[error("{path} is a database of another program: name another file (key path, or TRACE_DB_PATH)", path = path.display())]
     Foreign { path: PathBuf },
+    /// It has no bytes, and beside it is a log of what was there.
+    #[error("database {path} is empty, and its write-ahead log is not", path = path.display())]
+    Emptied { path: PathBuf },
     /// The file could not be made or its mode not set.
     #[error("database {path}: {error}; choose a place that can be written (key path, or TRACE_DB_PATH)", path = path.display())]
     Io { path: PathBuf, error: std::io::Error },
@@ -76,7 +79,11 @@ pub(super) enum FileError {
 impl FileError {
     /// Whether the file is damaged, as against locked, foreign or out of reach.
     pub(super) fn is_damage(&self) -> bool {
-        matches!(self, Self::Sqlite { error, .. } if super::damage::is_damage(error))
+        match self {
+            Self::Sqlite { error, .. } => super::damage::is_damage(error),
+            Self::Emptied { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether it may be gone a moment later: a failed read or sync, not a lock that was waited for.
@@ -92,6 +99,12 @@ impl FileError {
 /// [`FileError`].
 pub(super) fn open(path: &Path, synchronous: Synchronous, busy_timeout: Duration) -> Result<Connection, FileError> {
     create_private(path).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    // Left behind by a process that did not close the file: a crash, a power loss.
+    let unclean = super::space::wal_bytes(path) > 0;
+    if unclean && std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
+        // SQLite would take the file for a new one, and delete the log.
+        return Err(FileError::Emptied { path: path.to_owned() });
+    }
     let sqlite = |error: rusqlite::Error| {
         let advice = match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => "; another process holds it: stop that process",
@@ -111,7 +124,24 @@ pub(super) fn open(path: &Path, synchronous: Synchronous, busy_timeout: Duration
     migrate(&mut connection, sqlite)?;
     // Reads the end of the table, so that a file cut short is met now and not at the first write.
     connection.query_row("SELECT max(id), max(ts) FROM events", [], |_| Ok(())).map_err(sqlite)?;
+    // A damaged page might else be met in weeks, or only by readers, and what is stored meanwhile be lost with it.
+    if unclean {
+        quick_check(&connection).map_err(sqlite)?;
+    }
     Ok(connection)
+}
+
+/// Reads every page; what is wrong is answered as an error of damage.
+///
+/// # Errors
+/// SQLite's own, and `SQLITE_CORRUPT` where the check says so.
+pub(super) fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if said == "ok" {
+        return Ok(());
+    }
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(corrupt, Some(said)))
 }
 
 /// The file holds what an agent said: nobody but its owner reads it. SQLite gives the log files

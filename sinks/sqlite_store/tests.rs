@@ -40,6 +40,7 @@ impl Rig {
             metrics: Metrics::default(),
             drain_timeout: Duration::from_secs(2),
             in_flight: (512, 4 << 20),
+            losses: engine::Losses::default(),
         }
     }
 

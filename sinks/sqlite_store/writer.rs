@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use engine::metrics::{Histogram, IntCounter, IntGauge};
-use engine::{Batch, BuildContext, Event, Refusal, RefusalKind, Status, Timestamp, TraceId};
+use engine::{Batch, BuildContext, Event, Losses, Refusal, RefusalKind, Status, Timestamp, TraceId};
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{oneshot, watch};
 
@@ -45,6 +45,8 @@ pub(super) enum Change {
     Pushed(Vec<TraceId>),
     /// The receiver will never take this one.
     Quarantined(TraceId, String),
+    /// What this row holds cannot be read.
+    Spoiled(engine::Cursor, String),
     /// A piece of the reader's state.
     State(String, String),
 }
@@ -92,6 +94,7 @@ pub(super) struct Writer {
     retention_interval: Duration,
     drain_timeout: Duration,
     connection: Connection,
+    losses: Losses,
     volume: Volume,
     gate: watch::Sender<Option<Refusal>>,
     counts: Counts,
@@ -123,6 +126,7 @@ impl Writer {
         let now = Instant::now();
         Ok(Self {
             volume: Volume::new(&path, config.disk_reserve.0),
+            losses: cx.losses.clone(),
             synchronous: config.synchronous,
             busy_timeout: config.busy_timeout.0,
             budget: Budget { days: config.retention_days, bytes: config.max_bytes.0 },
@@ -174,8 +178,12 @@ impl Writer {
                 }
                 Ok(Command::Damaged(file, error)) => {
                     // Only of the file that is ours now: the one that was set aside is known to be damaged.
-                    if space::identity(&self.path) == Some(file) {
-                        self.replace_damaged(&error);
+                    // And a reader's word alone replaces no database: every page is looked at first.
+                    if space::identity(&self.path) == Some(file)
+                        && let Err(found) = schema::quick_check(&self.connection)
+                    {
+                        tracing::error!(%error, "a reader met damage");
+                        self.look_for_damage(&found);
                     }
                 }
                 Ok(Command::Close(done)) => {
@@ -332,6 +340,11 @@ impl Writer {
                     )?
                     .execute(params![event.as_bytes(), now, reason])?;
             }
+            Change::Spoiled(id, reason) => {
+                transaction
+                    .prepare_cached("UPDATE events SET quarantined_at = ?2, quarantine_reason = ?3 WHERE id = ?1")?
+                    .execute(params![id, now, reason])?;
+            }
             Change::State(key, value) => keep_state(&transaction, key, Some(value))?,
         }
         transaction.commit()
@@ -439,6 +452,7 @@ impl Writer {
             Ok(connection) => {
                 self.connection = connection;
                 self.volume.opened();
+                self.losses.add();
             }
             // Writes fail and are answered so; the next one tries again.
             Err(error) => tracing::error!(%error, "the database cannot be opened"),

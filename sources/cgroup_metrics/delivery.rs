@@ -114,6 +114,7 @@ mod tests {
             metrics: Metrics::default(),
             drain_timeout: Duration::from_secs(10),
             in_flight: (512, 4 << 20),
+            losses: engine::Losses::default(),
         };
         Delivery::new(Counts::new(&cx))
     }

@@ -65,6 +65,7 @@ impl Registry {
             metrics: Metrics::default(),
             drain_timeout: Duration::from_secs(1),
             in_flight: (1, 1),
+            losses: crate::Losses::default(),
         };
         let problems = match section {
             Section::Sources => self.sources.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),
