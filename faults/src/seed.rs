@@ -1,0 +1,15 @@
+//! Where each run's seed comes from.
+
+/// The seed of the run with this number: the base itself for the first, so that `--seed S --runs 1`
+/// plays the run with seed S again.
+#[must_use]
+pub(crate) fn of_run(base: u64, number: u64) -> u64 {
+    if number == 0 {
+        return base;
+    }
+    // SplitMix64: neighbours become far apart.
+    let mut mixed = base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
