@@ -123,8 +123,13 @@ fn lost(db: &Path, world: &World, ledger: &Ledger, kept: &HashMap<Uuid, u64>) {
         }
     }
     let there = lost.iter().filter(|id| aside.contains(id)).count();
+    let anew = lost.iter().filter(|id| ledger.sent[id].anew).count();
     world.find(Kind::Lost, lost.len() as u64, || {
-        format!("{} acknowledged events are not in the store ({there} of them in a file set aside)", lost.len())
+        format!(
+            "{} acknowledged events are not in the store; {there} of them are in a file set aside, {anew} were \
+             acknowledged when they were sent again after the file that held them was destroyed",
+            lost.len()
+        )
     });
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Sent {
     pub(crate) acknowledged: Option<Instant>,
     /// A fault destroyed the file that held it: it may be gone.
     pub(crate) may_be_gone: bool,
+    /// It was acknowledged anew after that.
+    pub(crate) anew: bool,
     /// A fault spoiled the file that held it: it may be there and differ.
     pub(crate) may_differ: bool,
 }
@@ -41,6 +43,7 @@ impl Ledger {
                 of: event.of,
                 acknowledged: None,
                 may_be_gone: false,
+                anew: false,
                 may_differ: false,
             };
             self.sent.insert(event.id, sent);
@@ -54,7 +57,7 @@ impl Ledger {
             self.acknowledged += u64::from(sent.acknowledged.is_none());
             sent.acknowledged = Some(began);
             // Sent again after its file was destroyed and acknowledged anew: it counts again.
-            sent.may_be_gone = false;
+            sent.anew |= std::mem::take(&mut sent.may_be_gone);
         }
     }
 

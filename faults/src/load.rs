@@ -182,6 +182,14 @@ impl One {
     }
 }
 
+/// Sends one event until it is acknowledged. The ledger knows it already.
+pub(crate) async fn once(world: &Arc<World>, event: &Made) {
+    let bytes = post("application/json", None, event.json.to_string().as_bytes());
+    let random = StdRng::seed_from_u64(0);
+    let mut client = One { world: Arc::clone(world), random, number: 0, connection: None };
+    client.deliver(&Request { bytes, ids: vec![event.id] }).await;
+}
+
 /// Compressed with gzip.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

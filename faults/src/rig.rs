@@ -87,6 +87,11 @@ impl Rig {
         }
     }
 
+    /// Whether the program runs, as far as the rig has heard.
+    pub(crate) fn is_up(&self) -> bool {
+        self.sidecar.is_some()
+    }
+
     /// Starts the program, which must come up.
     ///
     /// # Errors

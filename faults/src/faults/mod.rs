@@ -1,6 +1,12 @@
 //! The list of faults. Each is one small type in a file of its family.
 
+mod bodies;
+mod clients;
+mod disk;
 mod files;
+mod memory;
+mod power;
+mod receivers;
 mod restart;
 mod signals;
 
@@ -42,7 +48,12 @@ pub(crate) trait Fault: Sync {
 pub(crate) fn all() -> Vec<&'static dyn Fault> {
     let mut all: Vec<&'static dyn Fault> = Vec::new();
     all.extend(signals::ALL);
+    all.extend(disk::ALL);
     all.extend(files::ALL);
     all.extend(restart::ALL);
+    all.extend(power::ALL);
+    all.extend(receivers::ALL);
+    all.extend(clients::ALL);
+    all.extend(memory::ALL);
     all
 }
