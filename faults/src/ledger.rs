@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     pub(crate) sent: HashMap<Uuid, Sent>,
     /// How many were acknowledged.
     pub(crate) acknowledged: u64,
+    /// When a fault last destroyed what was stored.
+    destroyed_at: Option<Instant>,
 }
 
 impl Ledger {
@@ -58,12 +60,15 @@ impl Ledger {
             sent.acknowledged = Some(began);
             // Sent again after its file was destroyed and acknowledged anew: it counts again.
             sent.anew |= std::mem::take(&mut sent.may_be_gone);
+            // Under way when it was destroyed: it may have been stored before.
+            sent.may_be_gone = self.destroyed_at.is_some_and(|moment| began <= moment);
         }
     }
 
     /// What was acknowledged by tries begun before `moment` stood in a file that is no more, or, where
     /// it may differ, in which single bits are wrong.
     pub(crate) fn destroyed(&mut self, moment: Instant, may_differ: bool) {
+        self.destroyed_at = Some(moment);
         for sent in self.sent.values_mut() {
             if sent.acknowledged.is_some_and(|began| began <= moment) {
                 sent.may_be_gone = true;

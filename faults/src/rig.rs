@@ -30,7 +30,7 @@ const BUDGET_BYTES: u64 = 20_000_000;
 const STOP: Duration = Duration::from_secs(20);
 
 /// How long everything may take to be acknowledged once nothing is broken any more, and to be pushed.
-const DRAIN: Duration = Duration::from_secs(40);
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// Why a run does not go on.
 #[derive(Debug)]
