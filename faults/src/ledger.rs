@@ -1,12 +1,15 @@
 //! What was sent, and what was acknowledged: the truth that the store is measured by.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::event::{Made, Trait};
+
+/// How soon after a loss a repeat is still taken for one of what was lost.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// One event that was sent.
 #[derive(Debug, Clone)]
@@ -60,8 +63,10 @@ impl Ledger {
             sent.acknowledged = Some(began);
             // Sent again after its file was destroyed and acknowledged anew: it counts again.
             sent.anew |= std::mem::take(&mut sent.may_be_gone);
-            // Under way when it was destroyed: it may have been stored before.
-            sent.may_be_gone = self.destroyed_at.is_some_and(|moment| began <= moment);
+            // Under way when it was destroyed, it may have been stored before. And a repeat may come
+            // before the program can have met the loss; it was told the truth about the first one.
+            let grace = if sent.anew { GRACE } else { Duration::ZERO };
+            sent.may_be_gone = self.destroyed_at.is_some_and(|moment| began <= moment + grace);
         }
     }
 

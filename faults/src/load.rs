@@ -70,6 +70,7 @@ struct Request {
 
 impl One {
     async fn run(mut self) {
+        let mut old: Option<Request> = None;
         for number in 0_u64.. {
             if self.world.ending.load(Ordering::Relaxed) {
                 return;
@@ -79,6 +80,15 @@ impl One {
             // On purpose: an agent that did not trust its answer.
             if self.random.random_ratio(1, 20) {
                 self.deliver(&request).await;
+            }
+            // And one that asks again much later.
+            if let Some(request) = &old
+                && self.random.random_ratio(1, 20)
+            {
+                self.deliver(request).await;
+            }
+            if old.is_none() || self.random.random_ratio(1, 10) {
+                old = Some(request);
             }
             let pause = self.random.random_range(1..60);
             sleep(Duration::from_millis(pause)).await;

@@ -154,7 +154,7 @@ fn tell(done: &[Run], count: u64) {
     let mut out = std::io::stdout();
     if out.is_terminal() {
         print!("\r{line} ");
-    } else if done.len() % 10 == 0 {
+    } else if done.len().is_multiple_of(10) {
         println!("{line}");
     }
     // A progress line nobody can see is no reason to stop.

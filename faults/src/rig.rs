@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::receiver::{Behaviour, Receiver};
 use crate::report::{Kind, Outcome, Run};
 use crate::setup::Setup;
-use crate::sidecar::{self, Sidecar, Start};
+use crate::sidecar::{self, Sidecar};
 use crate::world::World;
 
 /// The product's budget.
@@ -109,14 +109,10 @@ impl Rig {
     /// # Errors
     /// As said.
     pub(crate) async fn try_up(&mut self) -> Result<(), (ExitStatus, String)> {
-        match Sidecar::start(&self.setup, &self.receiver.url()).await {
-            Start::Up(sidecar) => {
-                self.world.ingest.send_replace(Some(sidecar.ingest));
-                self.sidecar = Some(sidecar);
-                Ok(())
-            }
-            Start::Ended(status, log) => Err((status, log)),
-        }
+        let sidecar = Sidecar::start(&self.setup, &self.receiver.url()).await?;
+        self.world.ingest.send_replace(Some(sidecar.ingest));
+        self.sidecar = Some(sidecar);
+        Ok(())
     }
 
     /// Sends a signal to the running program.

@@ -17,15 +17,6 @@ use crate::setup::Setup;
 /// Longer than a start takes on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// How a start went.
-#[derive(Debug)]
-pub(crate) enum Start {
-    /// It listens.
-    Up(Sidecar),
-    /// It ended before it listened.
-    Ended(ExitStatus, String),
-}
-
 /// The program, running. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Sidecar {
@@ -43,9 +34,12 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Starts it, and waits until it listens or has ended.
     ///
+    /// # Errors
+    /// Its status and its log, where it ended before it listened.
+    ///
     /// # Panics
     /// Where the rig itself cannot go on: no process can be made, or this one does neither.
-    pub(crate) async fn start(setup: &Setup, receiver: &str) -> Start {
+    pub(crate) async fn start(setup: &Setup, receiver: &str) -> Result<Self, (ExitStatus, String)> {
         let config = setup.folder.join("faults.toml");
         std::fs::write(&config, setup.toml(receiver)).expect("the configuration can be written");
         let log = OpenOptions::new().create(true).append(true).open(setup.log()).expect("the log can be opened");
@@ -80,10 +74,10 @@ impl Sidecar {
             let log = sidecar.log();
             if let (Some(ingest), Some(api)) = (address(&log, "ingest listening"), address(&log, "api listening")) {
                 (sidecar.ingest, sidecar.api) = (ingest, api);
-                return Start::Up(sidecar);
+                return Ok(sidecar);
             }
             if let Some(status) = ended {
-                return Start::Ended(status, log);
+                return Err((status, log));
             }
             assert!(began.elapsed() < START, "neither up nor ended after {START:?}:\n{log}");
             sleep(Duration::from_millis(10)).await;
