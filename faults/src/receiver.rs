@@ -69,6 +69,9 @@ struct Shared {
     /// How often each event was kept, and whether its confirmation is sure.
     events: HashMap<Uuid, (u64, bool)>,
     last: Vec<Uuid>,
+    /// How often it was told that a confirmation may not have been kept; one that is under way
+    /// meanwhile is none either.
+    excuses: u64,
     repeated: u64,
     excused: u64,
 }
@@ -130,6 +133,7 @@ impl Receiver {
     /// The last confirmation may not have been kept: the program was killed or stopped after it.
     pub(crate) fn excuse_last(&self) {
         let mut shared = self.shared();
+        shared.excuses += 1;
         let last = std::mem::take(&mut shared.last);
         for id in last {
             if let Some((_, sure)) = shared.events.get_mut(&id) {
@@ -289,11 +293,8 @@ impl Connection {
     /// Answers; whether the connection goes on.
     async fn answer(&mut self, behaviour: Behaviour, events: &[Uuid]) -> io::Result<bool> {
         match behaviour {
-            Behaviour::Accept => self.confirm(events).await?,
-            Behaviour::Slow(wait) => {
-                sleep(wait).await;
-                self.confirm(events).await?;
-            }
+            Behaviour::Accept => self.confirm(events, Duration::ZERO).await?,
+            Behaviour::Slow(wait) => self.confirm(events, wait).await?,
             Behaviour::Late => {
                 self.keep(events, false);
                 sleep(Duration::from_secs(60)).await;
@@ -339,16 +340,18 @@ impl Connection {
             }
             Behaviour::TooLarge(most) if events.len() > most => self.reply(413, "").await?,
             Behaviour::Poison(id) if events.contains(&id) => self.reply(400, r#"{"error": "indigestible"}"#).await?,
-            Behaviour::TooLarge(_) | Behaviour::Poison(_) => self.confirm(events).await?,
+            Behaviour::TooLarge(_) | Behaviour::Poison(_) => self.confirm(events, Duration::ZERO).await?,
         }
         Ok(true)
     }
 
-    async fn confirm(&mut self, events: &[Uuid]) -> io::Result<()> {
+    async fn confirm(&mut self, events: &[Uuid], wait: Duration) -> io::Result<()> {
         // Kept before it is said, as a receiver should. Whether it was said is known only after.
         self.keep(events, false);
+        let excuses = self.shared().excuses;
+        sleep(wait).await;
         self.reply(200, &json!({"accepted": events.len()}).to_string()).await?;
-        if !self.lenient.load(Ordering::Relaxed) {
+        if !self.lenient.load(Ordering::Relaxed) && self.shared().excuses == excuses {
             self.keep(events, true);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The database is spoiled while the program is down.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -77,6 +78,8 @@ impl Fault for Restart {
             _ => rig.kill().await?,
         }
         rig.destroyed(*self == Self::Flipped);
+        // An id with a wrong bit is nobody's.
+        rig.world.strangers.store(*self == Self::Flipped, Ordering::Relaxed);
         let file = match self {
             Self::WalTorn | Self::WalFlipped => rig.setup.beside("-wal"),
             _ => rig.setup.db(),
