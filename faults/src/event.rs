@@ -139,3 +139,53 @@ fn begin(text: &str, bytes: usize) -> &str {
     }
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    fn made(of: Trait) -> Made {
+        let mut random = StdRng::seed_from_u64(3);
+        let mut all = std::iter::from_fn(|| Some(make(&mut random, "m", "NONCE0NONCE0NO")));
+        all.find(|event| event.of == of).expect("each sort turns up")
+    }
+
+    #[test]
+    fn what_was_kept_as_sent_does_not_differ_and_what_was_changed_does() {
+        let event = made(Trait::Plain);
+        assert_eq!(difference(&event.json, event.of, &event.json), None);
+        for field in ["kind", "name", "input", "output", "attributes"] {
+            let mut changed = event.json.clone();
+            changed[field] = json!("other");
+            assert!(difference(&event.json, event.of, &changed).is_some(), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_secret_must_be_replaced_and_the_text_around_it_must_stay() {
+        let event = made(Trait::Secret);
+        let text = event.json["output"].as_str().expect("a text");
+        assert!(text.contains("NONCE0NONCE0NO"));
+        assert!(difference(&event.json, event.of, &event.json).is_some(), "left as it was");
+        let secret = text.split(' ').nth(5).expect("the secret is the sixth word");
+        let mut kept = event.json.clone();
+        kept["output"] = json!(text.replace(secret, "[redacted:a_rule]"));
+        assert_eq!(difference(&event.json, event.of, &kept), None);
+        kept["output"] = json!("[redacted:a_rule]");
+        assert!(difference(&event.json, event.of, &kept).is_some(), "everything went");
+    }
+
+    #[test]
+    fn a_long_text_must_be_cut_and_keep_its_beginning() {
+        let event = made(Trait::Long);
+        let text = event.json["output"].as_str().expect("a text");
+        assert!(difference(&event.json, event.of, &event.json).is_some(), "not cut");
+        let mut kept = event.json.clone();
+        kept["output"] = json!(format!("{}…[truncated: 9 bytes, sha256 0]", begin(text, 4000)));
+        assert_eq!(difference(&event.json, event.of, &kept), None);
+        kept["output"] = json!("…[truncated: 9 bytes, sha256 0]");
+        assert!(difference(&event.json, event.of, &kept).is_some(), "nothing is left");
+    }
+}

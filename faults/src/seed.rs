@@ -13,3 +13,15 @@ pub(crate) fn of_run(base: u64, number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::of_run;
+
+    #[test]
+    fn the_first_run_has_the_base_seed_and_the_others_differ() {
+        assert_eq!(of_run(7, 0), 7);
+        let seeds: std::collections::HashSet<u64> = (0..1000).map(|number| of_run(7, number)).collect();
+        assert_eq!(seeds.len(), 1000);
+    }
+}

@@ -22,6 +22,9 @@ use crate::world::World;
 pub(super) const ALL: [&dyn Fault; 6] =
     [&Clients::Slow, &Clients::Idle, &Clients::Pipelined, &Clients::Cut, &Clients::Bombs, &Clients::Nasty];
 
+/// Longer than a head (5 s) and a body (10 s) may take.
+const SLOW: Duration = Duration::from_secs(14);
+
 enum Clients {
     Slow,
     Idle,
@@ -63,7 +66,10 @@ impl Fault for Clients {
         rig.world.strangers.store(true, Ordering::Relaxed);
         let before = rig.acknowledged();
         let address = rig.sidecar()?.ingest;
-        let until = Duration::from_secs_f64(rig.seconds * 0.8);
+        let until = match self {
+            Self::Slow => SLOW,
+            _ => Duration::from_secs_f64(rig.seconds * 0.8),
+        };
         let mut hostile = JoinSet::new();
         let many = match self {
             Self::Slow => 60,
@@ -90,6 +96,20 @@ impl Fault for Clients {
     }
 }
 
+/// Six clients that send nasty bodies for so long.
+pub(super) async fn nasty(rig: &mut Rig, until: Duration) -> Result<(), Stop> {
+    rig.world.strangers.store(true, Ordering::Relaxed);
+    let address = rig.sidecar()?.ingest;
+    let mut hostile = JoinSet::new();
+    for _ in 0..6 {
+        let random = rand::SeedableRng::seed_from_u64(rig.random.random());
+        let one = Hostile { world: Arc::clone(&rig.world), address, random };
+        hostile.spawn(one.again(until, Which::Nasty));
+    }
+    while hostile.join_next().await.is_some() {}
+    Ok(())
+}
+
 #[derive(Clone, Copy)]
 enum Which {
     Pipelined,
@@ -105,7 +125,7 @@ struct Hostile {
 }
 
 impl Hostile {
-    /// A byte now and then; whatever is answered, it is no 5xx but 503.
+    /// A byte a second, for longer than that may take: it is told so, or cut off.
     async fn slow(self, until: Duration, in_head: bool) {
         let Ok(mut client) = Client::connect(self.address).await else { return };
         let body = br#"{"kind":"log","name":"slow"}"#;
@@ -114,13 +134,17 @@ impl Hostile {
         let crawl = async {
             client.write(&request[..at]).await?;
             for byte in &request[at..] {
-                sleep(Duration::from_secs(1)).await;
+                if let Ok(answer) = timeout(Duration::from_secs(1), client.answer()).await {
+                    return answer;
+                }
                 client.write(std::slice::from_ref(byte)).await?;
             }
             client.answer().await
         };
-        if let Ok(Ok(answer)) = timeout(until, crawl).await {
-            self.judge(&answer, "a slow request");
+        match timeout(until, crawl).await {
+            Ok(Ok(answer)) => self.judge(&answer, "a slow request"),
+            Ok(Err(_)) => {}
+            Err(_) => self.world.find(Kind::Broken, 1, || format!("a slow client is still heard after {until:?}")),
         }
     }
 

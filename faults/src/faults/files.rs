@@ -77,7 +77,7 @@ impl Fault for Files {
             }
             Self::Deleted => deleted(rig).await,
             Self::Replaced => replaced(rig).await,
-            Self::Locked => locked(rig).await,
+            Self::Locked => locked(rig, rig.lock_seconds).await,
         }
     }
 }
@@ -179,11 +179,12 @@ async fn after_loss(rig: &mut Rig, what: &str) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn locked(rig: &mut Rig) -> Result<(), Stop> {
+/// Another connection, as another process has it, holds the lock for so long.
+pub(super) async fn locked(rig: &mut Rig, seconds: f64) -> Result<(), Stop> {
     rig.receiver.lenient(true);
     let mut other = check::open(&rig.setup.db()).expect("the database can be opened beside the program");
     let held = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock can be had");
-    sleep(Duration::from_secs_f64(rig.lock_seconds)).await;
+    sleep(Duration::from_secs_f64(seconds)).await;
     drop(held);
     rig.sidecar().map(|_| ())
 }

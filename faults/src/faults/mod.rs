@@ -1,6 +1,7 @@
 //! The list of faults. Each is one small type in a file of its family.
 
 mod bodies;
+mod chaos;
 mod clients;
 mod disk;
 mod files;
@@ -55,5 +56,6 @@ pub(crate) fn all() -> Vec<&'static dyn Fault> {
     all.extend(receivers::ALL);
     all.extend(clients::ALL);
     all.extend(memory::ALL);
+    all.extend(chaos::ALL);
     all
 }

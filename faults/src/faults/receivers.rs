@@ -94,17 +94,7 @@ impl Fault for Receivers {
                 rig.receiver.revive().await;
                 Ok(())
             }
-            Self::Lying => {
-                let mut lies = vec![
-                    Behaviour::WebPage,
-                    Behaviour::Array,
-                    Behaviour::ErrorInside,
-                    Behaviour::Strangers,
-                    Behaviour::Garbage,
-                ];
-                lies.extend([202, 204, 301, 401, 403, 404, 422, 429, 500, 503].map(Behaviour::Refuse));
-                for_a_while(rig, &lies).await
-            }
+            Self::Lying => for_a_while(rig, &lies()).await,
             Self::Redirecting => for_a_while(rig, &[Behaviour::Redirect]).await,
             Self::Endless => for_a_while(rig, &[Behaviour::Endless]).await,
             Self::Huge => for_a_while(rig, &[Behaviour::Huge]).await,
@@ -117,6 +107,14 @@ impl Fault for Receivers {
             Self::Poison => poison(rig).await,
         }
     }
+}
+
+/// Answers that confirm nothing, however they look.
+pub(super) fn lies() -> Vec<Behaviour> {
+    let mut lies =
+        vec![Behaviour::WebPage, Behaviour::Array, Behaviour::ErrorInside, Behaviour::Strangers, Behaviour::Garbage];
+    lies.extend([202, 204, 301, 401, 403, 404, 422, 429, 500, 503].map(Behaviour::Refuse));
+    lies
 }
 
 /// One of the behaviours after the other, and at the end, mostly, a kill in the middle of the last.

@@ -78,7 +78,7 @@ impl Fault for Signals {
 }
 
 /// The second stops it at once; its exit code says nothing.
-async fn term_twice(rig: &mut Rig) -> Result<(), Stop> {
+pub(super) async fn term_twice(rig: &mut Rig) -> Result<(), Stop> {
     rig.signal(Signal::TERM)?;
     let micros = rig.random.random_range(0..30_000);
     tokio::time::sleep(std::time::Duration::from_micros(micros)).await;
@@ -88,7 +88,7 @@ async fn term_twice(rig: &mut Rig) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn sleep(rig: &mut Rig) -> Result<(), Stop> {
+pub(super) async fn sleep(rig: &mut Rig) -> Result<(), Stop> {
     rig.signal(Signal::STOP)?;
     rig.pause(0.1, 0.6).await;
     rig.receiver.excuse_last();
