@@ -113,7 +113,8 @@ impl Fault for Receivers {
 pub(super) fn lies() -> Vec<Behaviour> {
     let mut lies =
         vec![Behaviour::WebPage, Behaviour::Array, Behaviour::ErrorInside, Behaviour::Strangers, Behaviour::Garbage];
-    lies.extend([202, 204, 301, 401, 403, 404, 422, 429, 500, 503].map(Behaviour::Refuse));
+    // Not 400, 413, 422: said of an event alone, by a receiver that took others, they mean that event.
+    lies.extend([202, 204, 301, 401, 403, 404, 429, 500, 503].map(Behaviour::Refuse));
     lies
 }
 
