@@ -46,6 +46,10 @@ impl Fault for Disk {
         }
     }
 
+    fn quick(&self) -> bool {
+        !matches!(self, Self::Reserve)
+    }
+
     fn prepare(&self, rig: &mut Rig) -> Result<(), Stop> {
         match self {
             Self::Full => small_volume(rig),

@@ -51,7 +51,7 @@ impl Fault for Files {
     }
 
     fn quick(&self) -> bool {
-        !matches!(self, Self::ReadOnly)
+        !matches!(self, Self::ReadOnly | Self::Deleted)
     }
 
     fn prepare(&self, rig: &mut Rig) -> Result<(), Stop> {

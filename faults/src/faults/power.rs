@@ -60,6 +60,10 @@ impl Fault for Power {
         }
     }
 
+    fn quick(&self) -> bool {
+        self.volume || !self.full
+    }
+
     fn prepare(&self, rig: &mut Rig) -> Result<(), Stop> {
         if self.full {
             rig.setup.synchronous = "full";

@@ -74,7 +74,7 @@ impl Fault for Receivers {
     }
 
     fn quick(&self) -> bool {
-        matches!(self, Self::Dead | Self::Lying | Self::Huge | Self::Late | Self::Poison)
+        matches!(self, Self::Dead | Self::Lying | Self::Late | Self::Poison)
     }
 
     fn prepare(&self, rig: &mut Rig) -> Result<(), Stop> {

@@ -67,7 +67,7 @@ impl Fault for Restart {
     }
 
     fn quick(&self) -> bool {
-        !matches!(self, Self::WalFlipped | Self::Empty)
+        matches!(self, Self::Truncated | Self::Text | Self::Foreign | Self::WalTorn)
     }
 
     async fn inject(&self, rig: &mut Rig) -> Result<(), Stop> {

@@ -41,6 +41,10 @@ impl Fault for Signals {
         }
     }
 
+    fn quick(&self) -> bool {
+        !matches!(self, Self::TermTwice)
+    }
+
     fn prepare(&self, rig: &mut Rig) -> Result<(), Stop> {
         // Only an orderly stop keeps what was only queued.
         if matches!(self, Self::Term) && rig.random.random() {
