@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         }
     };
     machine::own_mounts();
+    println!("{}, built {}; base seed {}", bin.display(), program::age(&bin), options.seed);
     let began = Instant::now();
     let runs = all(&faults, &options, &bin);
     let table = table::markdown(&faults, &runs);

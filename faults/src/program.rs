@@ -33,3 +33,13 @@ pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf, String> {
         .then_some(beside)
         .ok_or_else(|| "no openclaw-trace beside this program; --bin names one".to_owned())
 }
+
+/// How long ago it was built: an old one is tested in vain.
+#[must_use]
+pub(crate) fn age(bin: &Path) -> String {
+    let built = std::fs::metadata(bin).and_then(|meta| meta.modified()).ok();
+    match built.and_then(|built| built.elapsed().ok()) {
+        Some(age) => format!("{} min ago", age.as_secs() / 60),
+        None => "at an unknown time".to_owned(),
+    }
+}
