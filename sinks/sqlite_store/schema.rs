@@ -126,17 +126,18 @@ pub(super) fn open(path: &Path, synchronous: Synchronous, busy_timeout: Duration
     connection.query_row("SELECT max(id), max(ts) FROM events", [], |_| Ok(())).map_err(sqlite)?;
     // A damaged page might else be met in weeks, or only by readers, and what is stored meanwhile be lost with it.
     if unclean {
-        quick_check(&connection).map_err(sqlite)?;
+        check_all(&connection).map_err(sqlite)?;
     }
     Ok(connection)
 }
 
-/// Reads every page; what is wrong is answered as an error of damage.
+/// Reads every page and holds each index against its table (0.9 s for 228 MiB); what is wrong is answered
+/// as an error of damage.
 ///
 /// # Errors
 /// SQLite's own, and `SQLITE_CORRUPT` where the check says so.
-pub(super) fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
-    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+pub(super) fn check_all(connection: &Connection) -> rusqlite::Result<()> {
+    let said: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if said == "ok" {
         return Ok(());
     }

@@ -180,7 +180,7 @@ impl Writer {
                     // Only of the file that is ours now: the one that was set aside is known to be damaged.
                     // And a reader's word alone replaces no database: every page is looked at first.
                     if space::identity(&self.path) == Some(file)
-                        && let Err(found) = schema::quick_check(&self.connection)
+                        && let Err(found) = schema::check_all(&self.connection)
                     {
                         tracing::error!(%error, "a reader met damage");
                         self.look_for_damage(&found);
