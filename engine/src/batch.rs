@@ -297,8 +297,8 @@ mod tests {
 
     #[tokio::test]
     async fn duplicates_are_told_and_what_a_filter_dropped_is_not_among_them() {
-        let credits = Admission::new(10, 10_000).try_acquire(3, 100).unwrap();
-        let events = ["a", "b", "c"].map(|name| {
+        let credits = Admission::new(10, 10_000).try_acquire(5, 100).unwrap();
+        let events = ["a", "a", "a", "b", "c"].map(|name| {
             let mut event = Event::new(crate::Kind::LOG);
             event.name = Some(name.into());
             event
@@ -309,9 +309,11 @@ mod tests {
         let left: Vec<_> = batch.iter().map(|event| event.name.as_deref()).collect();
         assert_eq!(left, [Some("c")]);
         assert_eq!((batch.len(), batch.is_empty()), (1, false));
-        assert_eq!(format!("{batch:?}"), "Batch(1 events, 1 duplicates)");
+        assert_eq!(format!("{batch:?}"), "Batch(1 events, 3 duplicates)");
+        batch.retain(|_| false);
+        assert!(batch.is_empty());
         batch.confirm(1);
-        assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 2 });
+        assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 4 });
     }
 
     #[tokio::test]

@@ -143,6 +143,71 @@ async fn a_held_lock_fails_the_batch_and_leaves_no_trace_of_it() {
 }
 
 #[tokio::test]
+async fn a_batch_that_cannot_be_stored_does_not_fail_the_others_of_its_write() {
+    let rig = Rig::new();
+    let mut sink = rig.open().await;
+    let other = Connection::open(rig.path()).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER t BEFORE INSERT ON events WHEN NEW.name = 'guilty' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .unwrap();
+    let mut guilty = event("no");
+    guilty.name = Some("guilty".to_owned());
+    let (batches, mut receipts): (Vec<_>, Vec<_>) =
+        [event("a"), guilty, event("b")].map(|event| batch(vec![event], false)).into_iter().unzip();
+    sink.write(batches).await;
+    assert_eq!(receipts[0].outcome().await, STORED);
+    assert!(matches!(receipts[1].outcome().await, Outcome::Failed(_)));
+    assert_eq!(receipts[2].outcome().await, STORED);
+    assert_eq!(rig.count("events"), 2);
+    sink.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_held_lock_is_waited_for_once_a_write_and_not_once_a_batch() {
+    let rig = Rig::new();
+    let mut sink = rig.open().await;
+    let other = Connection::open(rig.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (batches, mut receipts): (Vec<_>, Vec<_>) = (0..50).map(|_| batch(vec![event("x")], false)).unzip();
+    let began = std::time::Instant::now();
+    sink.write(batches).await;
+    // One wait is 0.1 s, fifty are 5 s.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    for receipt in &mut receipts {
+        assert!(matches!(receipt.outcome().await, Outcome::Failed(_)));
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    sink.close().await.unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_with_its_logs_and_a_second_one_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("t.db");
+    let mut names = Vec::new();
+    for content in ["first", "second"] {
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::write(folder.path().join(format!("t.db{suffix}")), content).unwrap();
+        }
+        let aside = super::damage::set_aside(&path).unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            let moved = format!("{}{suffix}", aside.display());
+            assert_eq!(std::fs::read_to_string(&moved).unwrap(), content, "{moved}");
+            assert!(!folder.path().join(format!("t.db{suffix}")).exists());
+        }
+        names.push(aside);
+    }
+    assert_ne!(names[0], names[1]);
+    // `t.db.damaged-20261125T120000Z`, to be found and sorted by people.
+    let name = names[0].file_name().unwrap().to_string_lossy();
+    let stamp = name.strip_prefix("t.db.damaged-").unwrap();
+    assert!(stamp.len() == 16 && stamp.ends_with('Z') && stamp.as_bytes()[8] == b'T', "{name}");
+    assert!(super::damage::set_aside(&path).is_err(), "there is no file any more");
+}
+
+#[tokio::test]
 async fn an_acknowledged_batch_outlives_a_held_lock() {
     let rig = Rig::new();
     let mut sink = rig.open().await;

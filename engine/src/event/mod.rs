@@ -358,6 +358,45 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_256_bytes_is_taken_and_a_longer_one_named_with_its_length() {
+        let with_id = |bytes: usize| format!(r#"{{"kind":"log","session_id":"{}"}}"#, "x".repeat(bytes));
+        assert!(Event::from_json(&with_id(MAX_ID_BYTES)).is_ok());
+        assert_eq!(error(&with_id(MAX_ID_BYTES + 1)), "session_id is 257 bytes long; the most is 256");
+    }
+
+    #[test]
+    fn parts_of_a_millisecond_are_kept_within_the_years_that_fit() {
+        let at = |millis: &str| Event::from_json(&format!(r#"{{"kind":"log","timestamp":{millis}}}"#));
+        // A double holds the present to some hundred nanoseconds.
+        let off = at("1764000000123.5").unwrap().timestamp.as_nanos() - 1_764_000_000_123_500_000;
+        assert!(off.abs() < 1000, "{off} ns off");
+        assert_eq!(at("-0.25").unwrap().timestamp.as_nanos(), -250_000);
+        assert_eq!(at("9.1e12").unwrap().timestamp.as_nanos(), 9_100_000_000_000_000_000);
+        assert!(at("9.2e12").is_err() && at("-9.2e12").is_err());
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_told_by_its_type_and_not_repeated() {
+        for (value, name) in [("{}", "an object"), ("[1]", "an array"), ("true", "a boolean"), ("7", "a number")] {
+            assert_eq!(
+                error(&format!(r#"{{"kind":"log","name":{value}}}"#)),
+                format!("name must be a string, not {name}")
+            );
+        }
+        assert_eq!(error(r#"{"kind":"log","attributes":"s"}"#), "attributes must be an object, not a string");
+    }
+
+    #[test]
+    fn so_many_unknown_fields_are_taken_and_no_more() {
+        let with_unknown = |number: usize| {
+            let fields: String = (0..number).map(|i| format!(",\"x{i}\":{i}")).collect();
+            Event::from_json(&format!("{{\"kind\":\"log\"{fields}}}"))
+        };
+        assert!(with_unknown(64).is_ok());
+        assert!(with_unknown(65).unwrap_err().to_string().starts_with("more than 64 unknown fields"));
+    }
+
+    #[test]
     fn the_size_counts_every_text_and_every_body() {
         let empty = Event::new(Kind::LOG).size_bytes();
         assert!(empty >= size_of::<Event>());
