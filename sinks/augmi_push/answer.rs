@@ -3,8 +3,9 @@
 //! Only 200 and 201 confirm, and only with an empty body or a JSON object: a captive portal, a
 //! parking page or a proxy answers 200 with HTML, and must not make events count as pushed.
 //! An object may name events that the receiver will never take (`rejected`); all others of the
-//! batch are confirmed. An entry that names no event of this batch leaves open which one was
-//! meant, so the batch is then treated as refused whole and halved until it is known.
+//! batch are confirmed. An entry that names no event leaves open which one was meant, so the batch is
+//! then treated as refused whole and halved until it is known. One that names an event that was not
+//! sent belongs to another batch: the answer confirms nothing and condemns nothing.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -106,7 +107,9 @@ fn read_success(status: u16, body: &[u8], sent: &[TraceId]) -> Verdict {
             Some(trace_id) if known.contains(&trace_id) => {
                 rejected.push(Rejected { trace_id, reason: format!("receiver rejected it: {reason}") });
             }
-            _ => {
+            // An answer to some other batch: it says nothing of this one.
+            Some(_) => return wrong("a \"rejected\" event that was not sent"),
+            None => {
                 let reason = format!("receiver rejected an event without naming its trace_id: {reason}");
                 return Verdict::Refused { reason, too_large: false };
             }
@@ -168,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn rejected_entries_are_read_and_one_without_a_known_name_refuses_the_batch() {
+    fn rejected_entries_are_read_and_one_without_a_name_refuses_the_batch() {
         let id = TraceId::new();
         let body = format!(r#"{{"accepted":1,"rejected":[{{"trace_id":"{id}","error":"bad\u0000name"}}]}}"#);
         let rejected = Rejected { trace_id: id, reason: "receiver rejected it: bad name".into() };
         assert_eq!(judge(&reply(200, &body), &[id, TraceId::new()]), Verdict::Confirmed(vec![rejected]));
-        assert!(matches!(judge(&reply(200, &body), &[TraceId::new()]), Verdict::Refused { .. }));
+        assert!(matches!(judge(&reply(200, &body), &[TraceId::new()]), Verdict::Wrong { .. }), "of another batch");
         let by_index = r#"{"rejected":[{"index":1,"error":"x"}]}"#;
         assert!(matches!(judge(&reply(200, by_index), &[id]), Verdict::Refused { .. }));
     }
