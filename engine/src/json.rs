@@ -338,6 +338,38 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_a_key_whatever_space_stands_before_its_colon() {
+        let json = Json::parse("{\"password\" \t\r\n: \"x\",\"b\":\"y\" }").unwrap();
+        let mut seen = vec![];
+        json.rewrite(|place, text| {
+            seen.push(format!("{place:?} {text}"));
+            None
+        });
+        assert_eq!(
+            seen,
+            ["Key password", "Value { key: Some(\"password\") } x", "Key b", "Value { key: Some(\"b\") } y"]
+        );
+        // A string at the very end has nothing behind it.
+        assert!(Json::parse("\"z\"").unwrap().rewrite(|place, _| Some(format!("{place:?}"))).is_some());
+    }
+
+    #[test]
+    fn depth_is_how_deep_and_not_how_many() {
+        let wide = format!("[{}[]]", "[{}],".repeat(1000));
+        assert!(Json::parse(&wide).is_ok());
+    }
+
+    #[test]
+    fn every_control_character_is_escaped() {
+        let all: String = (0..=0x20).filter_map(char::from_u32).collect();
+        let mut quoted = String::new();
+        push_escaped(&mut quoted, &all);
+        assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), all);
+        assert_eq!(unescape(&quoted[1..quoted.len() - 1]), all);
+        assert!(quoted.ends_with(" \""), "a space is none: {quoted}");
+    }
+
+    #[test]
     fn lone_surrogates_become_replacement_characters() {
         assert_eq!(unescape(r"a\ud800b\ude00\ud83d\ude00"), "a\u{fffd}b\u{fffd}😀");
     }

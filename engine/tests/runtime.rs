@@ -205,9 +205,9 @@ async fn what_is_in_flight_is_its_events_and_the_bytes_of_events_and_state() {
     let ended = run(1, &probe, "", CancellationToken::new(), |outlet, _| async move {
         let sent = events(3);
         let bytes: usize = sent.iter().map(Event::size_bytes).sum();
-        let keep = vec![Keep { key: "ab".into(), value: Some("cde".into()) }, Keep { key: "f".into(), value: None }];
+        let keep = vec![Keep { key: "abcd".into(), value: Some("efg".into()) }, Keep { key: "h".into(), value: None }];
         let mut receipt = outlet.try_send_keeping(sent, keep, false).unwrap();
-        assert_eq!(outlet.in_flight(), (3, bytes + 2 + 3 + 1));
+        assert_eq!(outlet.in_flight(), (3, bytes + 4 + 3 + 1));
         held.permits.add_permits(1);
         assert_eq!(receipt.outcome().await, Outcome::Stored { duplicates: 0 });
         assert_eq!(outlet.in_flight(), (0, 0));
