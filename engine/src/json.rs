@@ -372,6 +372,8 @@ mod tests {
     #[test]
     fn lone_surrogates_become_replacement_characters() {
         assert_eq!(unescape(r"a\ud800b\ude00\ud83d\ude00"), "a\u{fffd}b\u{fffd}😀");
+        let behind = "what stands behind a pair is not lost, however long it is";
+        assert_eq!(unescape(&format!(r"\ud83d\ude00{behind}")), format!("😀{behind}"));
     }
 
     proptest! {
