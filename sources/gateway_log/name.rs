@@ -41,8 +41,8 @@ impl Pattern {
             Some((before, after)) => (before, true, after),
             None => (stem, false, ""),
         };
-        if after.contains(DATE) {
-            return Err("must hold YYYY-MM-DD at most once");
+        if after.contains(DATE) || extension.contains(DATE) {
+            return Err("must hold YYYY-MM-DD at most once, and before the last dot");
         }
         Ok(Self { before: before.into(), dated, after: after.into(), extension: extension.into() })
     }
