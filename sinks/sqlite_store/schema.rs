@@ -141,8 +141,11 @@ pub(super) fn check_all(connection: &Connection) -> rusqlite::Result<()> {
     if said == "ok" {
         return Ok(());
     }
-    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(rusqlite::Error::SqliteFailure(corrupt, Some(said)))
+    // The check tells a failed read as one more thing that is wrong with the file. It is the disk's.
+    let told = said.rsplit_once("error code=").and_then(|(_, code)| code.trim().parse::<i32>().ok());
+    let code =
+        told.filter(|code| code & 0xff != rusqlite::ffi::SQLITE_CORRUPT).unwrap_or(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(said)))
 }
 
 /// The file holds what an agent said: nobody but its owner reads it. SQLite gives the log files
