@@ -7,3 +7,5 @@ pub mod http_ingest;
 pub use cgroup_metrics::CgroupMetrics;
 pub use gateway_log::GatewayLog;
 pub use http_ingest::HttpIngest;
+
+mod told;

@@ -203,6 +203,85 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
+/// The members of a JSON object, being written. Empty, it takes no memory.
+#[derive(Debug, Clone, Default)]
+pub struct Members(String);
+
+impl Members {
+    /// Those of an object.
+    #[must_use]
+    pub fn of(object: &Json) -> Self {
+        let mut members = Self::default();
+        members.add_object(object.as_str());
+        members
+    }
+
+    /// Adds a member; `json` is JSON text already. A name that is there is not looked for: of two, readers
+    /// take the last.
+    pub fn add(&mut self, name: &str, json: &str) {
+        self.separate();
+        push_escaped(&mut self.0, name);
+        self.0.push(':');
+        self.0.push_str(json);
+    }
+
+    /// Adds a member that is a text.
+    pub fn add_text(&mut self, name: &str, text: &str) {
+        self.separate();
+        push_escaped(&mut self.0, name);
+        self.0.push(':');
+        push_escaped(&mut self.0, text);
+    }
+
+    /// Adds the members of an object, given as JSON text.
+    pub fn add_object(&mut self, object: &str) {
+        let object = object.trim();
+        self.add_members(object.get(1..object.len().saturating_sub(1)).unwrap_or_default().trim());
+    }
+
+    /// Adds members that were written before ([`Members::as_str`]).
+    pub fn add_members(&mut self, members: &str) {
+        if !members.is_empty() {
+            self.separate();
+            self.0.push_str(members);
+        }
+    }
+
+    /// The members, without braces.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// [`JsonError`], where what was added as JSON is none, or too deep.
+    pub fn finish(self) -> Result<Json, JsonError> {
+        Json::parse(&self.into_text())
+    }
+
+    /// The object as text, as far as what was added as JSON is JSON.
+    #[must_use]
+    pub fn into_text(mut self) -> String {
+        self.0.insert(0, '{');
+        self.0.push('}');
+        self.0
+    }
+
+    fn separate(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+    }
+}
+
 /// Appends `text` to `out` as a JSON string with its quotes.
 pub fn push_escaped(out: &mut String, text: &str) {
     out.push('"');
@@ -329,6 +408,18 @@ mod tests {
             assert_eq!(Json::from_value(&value).is_ok(), depth == MAX_DEPTH);
         }
         assert!(!Json::parse("1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn members_are_joined_whatever_they_come_from() {
+        let mut members = Members::of(&Json::parse(" { } ").unwrap());
+        assert!(members.is_empty());
+        members.add("a", "[1]");
+        members.add_text("b\"", "x\n");
+        members.add_object(r#"{ "c": {} }"#);
+        members.add_object("{}");
+        members.add_members(r#""d":null"#);
+        assert_eq!(members.finish().unwrap().as_str(), r#"{"a":[1],"b\"":"x\n","c": {},"d":null}"#);
     }
 
     #[test]

@@ -15,6 +15,9 @@ mod kernel;
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod retry_after;
 
+#[path = "../../sources/told.rs"]
+mod told;
+
 mod clean;
 mod config;
 mod event;

@@ -1,13 +1,14 @@
 //! The event that a line becomes.
 
 use engine::event::MAX_ID_BYTES;
-use engine::json::push_escaped;
+use engine::json::Members;
 use engine::{Event, Json, Kind, Status, Timestamp, TraceId};
 
 use super::level::Level;
 use super::lines::Line;
 use super::position::Beginning;
 use super::record::Record;
+use crate::told;
 
 /// Which lines become events, and of which agent.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ impl Taken {
         event.status = is_error.then_some(Status::Error);
         event.name.clone_from(&record.name);
         let id = |fields: &[&str], text: &str| {
-            let id = record.field(fields).or_else(|| named_in_text(record.message.as_deref()?, text));
+            let id = record.field(fields).or_else(|| told::after(record.message.as_deref()?, text));
             id.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
         };
         event.run_id = id(&["runId", "run_id"], "runId=");
@@ -85,62 +86,27 @@ fn trace_id(place: Place<'_>, line: Line<'_>) -> TraceId {
 
 fn attributes(place: Place<'_>, line: Line<'_>, record: &Record) -> Option<Json> {
     let (severity, number) = record.level.severity();
-    let mut text = format!("{{\"severity_text\":\"{severity}\",\"severity_number\":{number}");
-    let mut add = |name: &str, value: &str| {
-        text.push(',');
-        push_escaped(&mut text, name);
-        text.push(':');
-        text.push_str(value);
-    };
-    let quoted = |value: &str| {
-        let mut quoted = String::new();
-        push_escaped(&mut quoted, value);
-        quoted
-    };
-    add("log.file.name", &quoted(place.file));
+    let mut members = Members::default();
+    members.add_text("severity_text", severity);
+    members.add("severity_number", &number.to_string());
+    members.add_text("log.file.name", place.file);
     if let Some(name) = &record.name {
-        add("openclaw.subsystem", &quoted(name));
+        members.add_text("openclaw.subsystem", name);
     }
     if line.is_cut() {
-        add("openclaw.line_bytes", &line.len.to_string());
+        members.add("openclaw.line_bytes", &line.len.to_string());
     }
     for (name, value) in &record.fields {
         match name.as_str() {
-            "traceId" => add("otel.trace_id", value),
-            "spanId" => add("otel.span_id", value),
-            "parentSpanId" => add("otel.parent_span_id", value),
-            "hostname" => add("host.name", value),
+            "traceId" => members.add("otel.trace_id", value),
+            "spanId" => members.add("otel.span_id", value),
+            "parentSpanId" => members.add("otel.parent_span_id", value),
+            "hostname" => members.add("host.name", value),
             // These two are ours.
             "subsystem" | "line_bytes" => {}
-            name => add(&format!("openclaw.{name}"), value),
+            name => members.add(&format!("openclaw.{name}"), value),
         }
     }
-    text.push('}');
     // Each value is JSON that was checked when the line was read.
-    Json::parse(&text).ok()
-}
-
-/// What stands behind `runId=` or the like in a text.
-fn named_in_text(text: &str, name: &str) -> Option<String> {
-    let in_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    let (at, _) = text.match_indices(name).find(|(at, _)| !text[..*at].ends_with(in_id))?;
-    let value = &text[at + name.len()..];
-    let value = &value[..value.find(|c| !in_id(c)).unwrap_or(value.len())];
-    // The end of a sentence is no part of it.
-    Some(value.trim_end_matches(['.', ':']).to_owned())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_found_in_a_text_where_it_is_named() {
-        let found = |text: &str| named_in_text(text, "runId=");
-        assert_eq!(found("run failed runId=2ccec3f4-7835 after 3 s").as_deref(), Some("2ccec3f4-7835"));
-        assert_eq!(found("(parentRunId=1 xrunId=2, runId=3).").as_deref(), Some("3"));
-        assert_eq!(found("é runId=é").as_deref(), Some(""));
-        assert_eq!(found("no run"), None);
-    }
+    members.finish().ok()
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use engine::json::push_escaped;
+use engine::json::Members;
 use engine::{Event, EventError};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -79,7 +79,7 @@ impl Form {
         if !text.trim_start().starts_with('{') {
             return Err("must be a JSON object".to_owned());
         }
-        let members: Members<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let members: Sent<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let find = |name: &str| members.0.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
         let as_text = |name: &str| find(name).and_then(|raw| serde_json::from_str::<Cow<'_, str>>(raw).ok());
         let known = self.table().iter().map(|(name, _)| *name);
@@ -90,8 +90,8 @@ impl Form {
         let failed = self == Self::Error
             || find("error_type").is_some_and(|raw| raw != "\"\"")
             || as_text("status").is_some_and(|status| !matches!(&*status, "ok" | "success" | "completed" | "200"));
-        let mut fields = Out::default();
-        let mut attributes = Out::default();
+        let mut fields = Members::default();
+        let mut attributes = Members::default();
         fields.add("kind", if self == Self::Trace { "\"llm_call\"" } else { "\"error\"" });
         fields.add("status", if failed { "\"error\"" } else { "\"ok\"" });
         let name = as_text(if self == Self::Trace { "model" } else { "error_type" });
@@ -113,16 +113,16 @@ impl Form {
                 None if SAME.contains(&&**key) => fields.add(key, raw.get()),
                 None if matches!(&**key, "status" | "kind" | "name" | "trace_id" | "attributes") => {}
                 None if key == "metadata" && raw.get().starts_with('{') => {
-                    attributes.add_members(raw.get());
+                    attributes.add_object(raw.get());
                 }
                 None => attributes.add(key, raw.get()),
             }
         }
         if let Some(raw) = find("attributes").filter(|raw| raw.starts_with('{')) {
-            attributes.add_members(raw);
+            attributes.add_object(raw);
         }
-        fields.add("attributes", &attributes.finish());
-        Event::from_json(&fields.finish()).map_err(|error| self.in_own_words(&error))
+        fields.add("attributes", &attributes.into_text());
+        Event::from_json(&fields.into_text()).map_err(|error| self.in_own_words(&error))
     }
 
     fn in_own_words(self, error: &EventError) -> String {
@@ -136,20 +136,20 @@ impl Form {
 }
 
 /// The members of an object, `null` ones left out.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Sent<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Sent<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
 
         impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+            type Value = Sent<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sent<'de>, A::Error> {
                 use serde::de::Error as _;
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
@@ -164,47 +164,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                         members.push((key, raw));
                     }
                 }
-                Ok(Members(members))
+                Ok(Sent(members))
             }
         }
 
         deserializer.deserialize_map(Object)
-    }
-}
-
-/// A JSON object being written.
-#[derive(Default)]
-struct Out(String);
-
-impl Out {
-    fn add(&mut self, key: &str, json: &str) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        push_escaped(&mut self.0, key);
-        self.0.push(':');
-        self.0.push_str(json);
-    }
-
-    fn add_text(&mut self, key: &str, text: &str) {
-        let mut json = String::new();
-        push_escaped(&mut json, text);
-        self.add(key, &json);
-    }
-
-    /// Adds the members of an object, given as JSON.
-    fn add_members(&mut self, object: &str) {
-        let inside = object[1..object.len() - 1].trim();
-        if !inside.is_empty() {
-            self.0.push(if self.0.is_empty() { '{' } else { ',' });
-            self.0.push_str(inside);
-        }
-    }
-
-    fn finish(mut self) -> String {
-        if self.0.is_empty() {
-            self.0.push('{');
-        }
-        self.0.push('}');
-        self.0
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::json::Json;
+use crate::json::{Json, Members};
 use read::Fields;
 
 /// Longest `session_id`, `run_id`, `agent_id`, `span_id`, `parent_span_id`, in bytes.
@@ -304,20 +304,11 @@ impl Event {
     /// Adds attributes, each with its value as JSON text. A name that is there already is not replaced:
     /// who calls this has looked.
     pub fn add_attributes<'a>(&mut self, added: impl IntoIterator<Item = (&'a str, String)>) {
-        let mut out = match &self.attributes {
-            Some(json) => json.as_str()[..json.len() - 1].to_owned(),
-            None => "{".to_owned(),
-        };
+        let mut members = self.attributes.as_ref().map(Members::of).unwrap_or_default();
         for (name, json) in added {
-            if out.trim_end().len() > 1 {
-                out.push(',');
-            }
-            crate::json::push_escaped(&mut out, name);
-            out.push(':');
-            out.push_str(&json);
+            members.add(name, &json);
         }
-        out.push('}');
-        if let Ok(json) = Json::parse(&out) {
+        if let Ok(json) = members.finish() {
             self.attributes = Some(json);
         }
     }

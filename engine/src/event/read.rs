@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Event, EventError, Kind, MAX_ID_BYTES, Status, Timestamp, TraceId};
-use crate::json::{Json, JsonError, push_escaped};
+use crate::json::{Json, JsonError, Members};
 
 /// The fields as sent, still text.
 #[derive(Default)]
@@ -141,23 +141,15 @@ impl<'a> Fields<'a> {
         if self.unknown.is_empty() {
             return Ok(sent);
         }
-        let mut text = String::from("{");
+        let mut members = Members::default();
         for (name, raw) in &self.unknown {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            push_escaped(&mut text, name);
-            text.push(':');
-            text.push_str(raw.get());
+            members.add(name, raw.get());
         }
         // What was sent as an attribute comes last, so that it wins over a field of the same name.
-        let inner = sent.as_ref().map_or("", |json| json.as_str()[1..json.len() - 1].trim());
-        if !inner.is_empty() {
-            text.push(',');
-            text.push_str(inner);
+        if let Some(sent) = &sent {
+            members.add_object(sent.as_str());
         }
-        text.push('}');
-        Json::parse(&text).map(Some).map_err(|error| EventError::field("attributes", error.to_string()))
+        members.finish().map(Some).map_err(|error| EventError::field("attributes", error.to_string()))
     }
 }
 

@@ -8,6 +8,7 @@ use super::origin::Origin;
 use super::span::{add_origin, hex, timestamp};
 use super::value::{Object, Value, key_value};
 use super::wire::{Malformed, Message};
+use crate::told;
 
 /// From this number on a record tells an error (OpenTelemetry's severity numbers).
 const ERROR: u64 = 17;
@@ -63,8 +64,8 @@ pub(super) fn event(bytes: &[u8], origin: &Origin, scope: &str) -> Result<Event,
         _ => "",
     };
     let in_trace = trace.iter().any(|byte| *byte != 0).then(|| hex(trace));
-    event.run_id = run.or_else(|| told(said, "runId=")).or(in_trace.clone()).filter(|id| fits(id));
-    event.session_id = session.or_else(|| told(said, "sessionId=")).filter(|id| fits(id));
+    event.run_id = run.or_else(|| told::after(said, "runId=")).or(in_trace.clone()).filter(|id| fits(id));
+    event.session_id = session.or_else(|| told::after(said, "sessionId=")).filter(|id| fits(id));
     if let Some(trace) = in_trace.filter(|trace| event.run_id.as_ref() != Some(trace)) {
         rest.add_text("otel.trace_id", &trace);
     }
@@ -90,25 +91,4 @@ pub(super) fn event(bytes: &[u8], origin: &Origin, scope: &str) -> Result<Event,
 
 fn fits(id: &str) -> bool {
     id.len() <= engine::event::MAX_ID_BYTES
-}
-
-/// What a line of text tells after `label`: OpenClaw writes `runId=… sessionId=…` into its messages.
-fn told(text: &str, label: &str) -> Option<String> {
-    let after = &text[text.find(label)? + label.len()..];
-    let value = after.split([' ', ',', ';', '\n', ')', ']']).next()?;
-    (!value.is_empty() && value != "undefined" && value != "null").then(|| value.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_taken_from_the_text() {
-        let text = "orphan. runId=809b-1 sessionId=l9660, trigger=user";
-        assert_eq!(told(text, "runId="), Some("809b-1".to_owned()));
-        assert_eq!(told(text, "sessionId="), Some("l9660".to_owned()));
-        assert_eq!(told("runId=undefined x", "runId="), None);
-        assert_eq!(told("nothing", "runId="), None);
-    }
 }

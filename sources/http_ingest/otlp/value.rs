@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use engine::json::push_escaped;
+use engine::json::{Members, push_escaped, quoted};
 
 use super::wire::{Malformed, Message};
 
@@ -53,11 +53,7 @@ impl<'a> Value<'a> {
                 4 => Self::Double(field.double()),
                 5 => Self::Json(array(field.bytes(), depth)?),
                 6 => Self::Json(object(field.bytes(), depth)?),
-                7 => {
-                    let mut text = String::new();
-                    push_escaped(&mut text, &data_encoding::BASE64.encode(field.bytes()));
-                    Self::Json(text)
-                }
+                7 => Self::Json(quoted(&data_encoding::BASE64.encode(field.bytes()))),
                 _ => continue,
             };
         }
@@ -183,22 +179,29 @@ fn key_value_at(bytes: &[u8], depth: usize) -> Result<(Cow<'_, str>, Value<'_>),
     Ok((key, value))
 }
 
-/// A flat JSON object that is being written. Empty, it takes no memory.
+/// Attributes that are being written, within [`MAX_ATTRIBUTES`].
 #[derive(Debug, Default)]
 pub(crate) struct Object {
-    text: String,
+    members: Members,
     too_large: bool,
 }
 
 impl Object {
     /// Adds a member.
     pub(crate) fn add(&mut self, key: &str, value: &Value<'_>) {
-        if self.text.len() + 6 * key.len() + value.json_len() > MAX_ATTRIBUTES {
+        if self.members.as_str().len() + 6 * key.len() + value.json_len() > MAX_ATTRIBUTES {
             self.too_large = true;
             return;
         }
-        self.key(key);
-        value.push_json(&mut self.text);
+        match value {
+            Value::Text(text) => self.members.add_text(key, text),
+            Value::Json(json) => self.members.add(key, json),
+            scalar => {
+                let mut json = String::new();
+                scalar.push_json(&mut json);
+                self.members.add(key, &json);
+            }
+        }
     }
 
     /// Adds a text.
@@ -218,40 +221,23 @@ impl Object {
 
     /// Adds the members of another.
     pub(crate) fn add_all(&mut self, members: &str) {
-        if !members.is_empty() {
-            self.separate();
-            self.text.push_str(members);
-        }
+        self.members.add_members(members);
     }
 
     /// The members, without braces.
     pub(crate) fn members(&self) -> &str {
-        self.text.get(1..).unwrap_or_default()
+        self.members.as_str()
     }
 
     /// The object, or nothing where it has no member.
     ///
     /// # Errors
     /// [`TOO_LARGE`], where a member was left out for that.
-    pub(crate) fn finish(mut self) -> Result<Option<engine::Json>, Malformed> {
+    pub(crate) fn finish(self) -> Result<Option<engine::Json>, Malformed> {
         if self.too_large {
             return Err(TOO_LARGE);
         }
-        if self.text.is_empty() {
-            return Ok(None);
-        }
-        self.text.push('}');
         // Every member was written as JSON, at most as deep as `MAX_DEPTH`.
-        Ok(engine::Json::parse(&self.text).ok())
-    }
-
-    fn separate(&mut self) {
-        self.text.push(if self.text.is_empty() { '{' } else { ',' });
-    }
-
-    fn key(&mut self, key: &str) {
-        self.separate();
-        push_escaped(&mut self.text, key);
-        self.text.push(':');
+        Ok((!self.members.is_empty()).then(|| self.members.finish().ok()).flatten())
     }
 }

@@ -3,6 +3,8 @@
 
 #[path = "../../../../sources/http_ingest/otlp/mod.rs"]
 mod otlp;
+#[path = "../../../../sources/told.rs"]
+mod told;
 
 fn main() {
     otlp_decoder::measure(|body| {
