@@ -7,6 +7,8 @@
 //! A secret may come in a file: `TRACE_PUSH_TOKEN_FILE=/run/secrets/push` is the text of that file, as
 //! container platforms mount secrets. A variable's value is seen by whoever may look at the process.
 
+use std::io::Read as _;
+
 use serde_json::Value;
 
 use super::error::{hint, nearest};
@@ -107,9 +109,9 @@ impl Reader<'_> {
         if let Some(short) = self.inputs.short_names.iter().find(|short| short.name == name).copied() {
             return self.reach(name, short, value);
         }
-        let in_file = name.strip_suffix(FILE).filter(|base| base.ends_with("_TOKEN"));
-        if let Some(short) = in_file.and_then(|base| self.inputs.short_names.iter().find(|short| short.name == base)) {
-            let short = *short;
+        let in_file = name.strip_suffix(FILE);
+        let in_file = in_file.and_then(|base| self.inputs.short_names.iter().find(|short| short.name == base)).copied();
+        if let Some(short) = in_file.filter(|short| self.is_secret(short.target)) {
             if let Some(text) = self.text_of(name, short.name, value) {
                 self.reach(name, short, &text);
             }
@@ -191,6 +193,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether what a short name reaches is a secret.
+    fn is_secret(&self, target: Target) -> bool {
+        match target {
+            Target::Table(table, key) => self.by_schema(&[table, key], is_secret_at),
+            Target::Component(section, r#type, key) => {
+                self.registry.schema_of(section, r#type).is_some_and(|schema| is_secret_at(schema.as_value(), key))
+            }
+        }
+    }
+
     /// The path of the secret that `…__TOKEN_FILE` means.
     fn secret_in_file(&self, parts: &[String]) -> Option<Vec<String>> {
         let mut parts = parts.to_vec();
@@ -211,11 +223,12 @@ impl Reader<'_> {
             self.error(name, format!("{base} is set too; remove one of them"));
             return None;
         }
-        let read = std::fs::metadata(path).and_then(|metadata| {
-            if metadata.len() > MAX_FILE {
-                return Err(std::io::Error::other(format!("larger than {MAX_FILE} bytes")));
-            }
-            std::fs::read_to_string(path)
+        // Read within the bound: the name may lead to something without an end.
+        let mut text = String::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+        let read = read.and_then(|bytes| {
+            let fits = bytes as u64 <= MAX_FILE;
+            fits.then_some(text).ok_or_else(|| std::io::Error::other(format!("larger than {MAX_FILE} bytes")))
         });
         match read {
             Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
