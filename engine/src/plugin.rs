@@ -246,11 +246,24 @@ impl Outlet {
         Ok(self.route(events, keep, credits, acknowledged))
     }
 
+    /// Like [`Outlet::try_send`], but waits for credits.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when a sink takes nothing now.
+    pub async fn send(&self, events: Vec<Event>, acknowledged: bool) -> Result<Receipt, Refusal> {
+        self.send_keeping(events, Vec::new(), acknowledged).await
+    }
+
     /// Like [`Outlet::try_send_keeping`], but waits for credits.
     ///
     /// # Errors
     /// A [`Refusal`] when a sink takes nothing now.
-    pub async fn send(&self, events: Vec<Event>, keep: Vec<Keep>, acknowledged: bool) -> Result<Receipt, Refusal> {
+    pub async fn send_keeping(
+        &self,
+        events: Vec<Event>,
+        keep: Vec<Keep>,
+        acknowledged: bool,
+    ) -> Result<Receipt, Refusal> {
         self.check_gates()?;
         let (count, bytes) = weigh(&events, &keep);
         let credits = self.admission.acquire(count, bytes).await;

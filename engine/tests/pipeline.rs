@@ -68,11 +68,7 @@ impl Source for BurstSource {
         for _ in 0..self.0.batches {
             let events: Vec<_> = (0..self.0.events).map(|_| Event::new(Kind::LOG)).collect();
             let ids: Vec<_> = events.iter().map(|event| event.trace_id).collect();
-            let sent = if self.0.patient {
-                outlet.send(events, Vec::new(), false).await
-            } else {
-                outlet.try_send(events, false)
-            };
+            let sent = if self.0.patient { outlet.send(events, false).await } else { outlet.try_send(events, false) };
             let Ok(mut receipt) = sent else {
                 ledger.lock().unwrap().refused += 1;
                 tokio::time::sleep(Duration::from_millis(3)).await;

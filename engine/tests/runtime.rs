@@ -226,7 +226,7 @@ async fn a_closed_gate_refuses_before_admission_in_the_sinks_own_words() {
         held.gate.send_replace(Some(refusal.clone()));
         assert!(outlet.is_refusing());
         assert_eq!(outlet.try_send(events(1), false).unwrap_err(), refusal);
-        assert_eq!(outlet.send(events(1), Vec::new(), false).await.unwrap_err(), refusal);
+        assert_eq!(outlet.send(events(1), false).await.unwrap_err(), refusal);
         assert_eq!(outlet.in_flight(), (0, 0));
         held.gate.send_replace(None);
         let mut receipt = outlet.try_send(events(1), false).unwrap();

@@ -36,7 +36,7 @@ impl Checkpoint for Outlet {
 
     async fn send(&self, events: Vec<Event>, state: String) -> Result<Receipt, Refusal> {
         let keep = vec![Keep { key: KEY.to_owned(), value: Some(state) }];
-        Outlet::send(self, events, keep, false).await
+        self.send_keeping(events, keep, false).await
     }
 }
 

@@ -271,7 +271,7 @@ impl Sender {
                 Manner::Leaves => {
                     let (outlet, events) = (self.outlet.clone(), self.events(batch, attempt));
                     let sending = spawn(async move {
-                        if let Ok(mut receipt) = outlet.send(events, Vec::new(), false).await {
+                        if let Ok(mut receipt) = outlet.send(events, false).await {
                             receipt.outcome().await;
                         }
                     });
@@ -291,7 +291,7 @@ impl Sender {
             *attempt += 1;
             let events = self.events(batch, *attempt);
             let sent = if self.client.manner == Manner::Waits {
-                self.outlet.send(events, Vec::new(), false).await
+                self.outlet.send(events, false).await
             } else {
                 self.outlet.try_send(events, false)
             };
