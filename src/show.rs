@@ -150,11 +150,11 @@ fn draw(run: &Run, most: usize, style: Style) -> String {
     }
     let mut drawn = HashSet::new();
     for root in &roots {
-        branch(&mut out, root, &below, &mut Indent::root(), most, style, &mut drawn);
+        branch(&mut out, root, &below, &mut String::new(), most, style, &mut drawn);
     }
     // Spans that are each other's parents hang on no root.
     for event in run.events.iter().filter(|event| !drawn.contains(&event.trace_id)).collect::<Vec<_>>() {
-        branch(&mut out, event, &HashMap::new(), &mut Indent::root(), most, style, &mut drawn);
+        branch(&mut out, event, &HashMap::new(), &mut String::new(), most, style, &mut drawn);
     }
     if run.cut {
         let _ = writeln!(out, "… the run has more events than are shown");
@@ -199,18 +199,6 @@ fn sums(run: &Run) -> String {
     )
 }
 
-/// The lines to the left of a branch.
-struct Indent {
-    text: String,
-    root: bool,
-}
-
-impl Indent {
-    fn root() -> Self {
-        Self { text: String::new(), root: true }
-    }
-}
-
 /// Deeper trees are drawn flat from there on.
 const MAX_DEPTH: usize = 64;
 
@@ -218,7 +206,7 @@ fn branch<'e>(
     out: &mut String,
     event: &'e Event,
     below: &HashMap<&str, Vec<&'e Event>>,
-    indent: &mut Indent,
+    indent: &mut String,
     most: usize,
     style: Style,
     drawn: &mut HashSet<engine::TraceId>,
@@ -228,21 +216,20 @@ fn branch<'e>(
     }
     let _ = writeln!(out, "{}", describe(event, most, style));
     let children = event.span_id.as_deref().and_then(|span| below.get(span)).map_or(&[][..], Vec::as_slice);
-    let length = indent.text.len();
+    let length = indent.len();
     for (at, child) in children.iter().enumerate() {
         let last = at + 1 == children.len();
-        let _ = write!(out, "{}{}", indent.text, style.faint(if last { "└─ " } else { "├─ " }));
-        let deep = indent.text.chars().count() >= 3 * MAX_DEPTH;
-        indent.text.push_str(if deep {
+        let _ = write!(out, "{indent}{}", style.faint(if last { "└─ " } else { "├─ " }));
+        let deep = indent.chars().count() >= 3 * MAX_DEPTH;
+        indent.push_str(if deep {
             ""
         } else if last {
             "   "
         } else {
             "│  "
         });
-        indent.root = false;
         branch(out, child, below, indent, most, style, drawn);
-        indent.text.truncate(length);
+        indent.truncate(length);
     }
 }
 
