@@ -13,6 +13,7 @@
 //!
 //! One thread owns the one writing connection (`writer.rs`); what else touches the file only reads.
 
+mod counts;
 mod damage;
 mod outbox;
 mod query;
@@ -23,6 +24,7 @@ mod space;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod transaction;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -171,7 +173,7 @@ impl Store {
     async fn open_file(&self, path: &Path, gate: watch::Sender<Option<Refusal>>) -> Result<Writer, OpenError> {
         let until = tokio::time::Instant::now() + START_PATIENCE;
         let mut wait = Duration::from_millis(100);
-        let metrics = writer::Counts::new(&self.cx);
+        let metrics = counts::Counts::new(&self.cx);
         loop {
             let error = match Writer::open(path.to_owned(), &self.config, &self.cx, gate.clone(), metrics.clone()) {
                 Ok(writer) => return Ok(writer),

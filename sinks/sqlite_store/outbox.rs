@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 
 use super::read;
 use super::space::{self, Identity};
-use super::writer::{Change, Command};
+use super::transaction::Change;
+use super::writer::Command;
 use super::{damage, schema};
 
 /// Reads through a connection of its own, opened at first use, after a failure, and where the name

@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use engine::metrics::{Histogram, IntCounter, IntGauge};
-use engine::{Batch, BuildContext, Event, Losses, Refusal, RefusalKind, Status, Timestamp, TraceId};
-use rusqlite::{Connection, TransactionBehavior, params};
+use engine::{Batch, BuildContext, Losses, Refusal, RefusalKind, Timestamp};
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::counts::Counts;
 use super::retention::{self, Budget};
 use super::schema::{self, FileError};
 use super::space::{self, Identity, Volume};
+use super::transaction::{self, Change};
 use super::{SqliteStore, Synchronous, damage};
 
 const WAL_WARN: u64 = 10 * 1024 * 1024;
@@ -37,51 +38,6 @@ pub(super) enum Command {
     Damaged(Identity, String),
     /// Finish, close the file, end.
     Close(oneshot::Sender<Result<(), String>>),
-}
-
-/// A change by the outbox's reader.
-pub(super) enum Change {
-    /// The receiver has confirmed these.
-    Pushed(Vec<TraceId>),
-    /// The receiver will never take this one.
-    Quarantined(TraceId, String),
-    /// What this row holds cannot be read.
-    Spoiled(engine::Cursor, String),
-    /// A piece of the reader's state.
-    State(String, String),
-}
-
-/// What the store counts of itself.
-#[derive(Clone)]
-pub(super) struct Counts {
-    events: IntCounter,
-    duplicates: IntCounter,
-    commits: Histogram,
-    failures: IntCounter,
-    deleted: IntCounter,
-    deleted_unsent: IntCounter,
-    bytes: IntGauge,
-    wal: IntGauge,
-}
-
-impl Counts {
-    pub(super) fn new(cx: &BuildContext) -> Self {
-        let (metrics, name) = (&cx.metrics, cx.name.as_str());
-        Self {
-            events: metrics.counter(name, "store_events_total", "Events stored."),
-            duplicates: metrics.counter(name, "store_duplicates_total", "Events that were there already."),
-            commits: metrics.seconds(name, "store_commit_seconds", "Time of a group write, from begin to commit."),
-            failures: metrics.counter(name, "store_failures_total", "Group writes that failed."),
-            deleted: metrics.counter(name, "store_deleted_total", "Events deleted by retention."),
-            deleted_unsent: metrics.counter(
-                name,
-                "store_deleted_unsent_total",
-                "Events deleted by retention that had not been pushed.",
-            ),
-            bytes: metrics.gauge(name, "store_bytes", "Bytes of the database in use."),
-            wal: metrics.gauge(name, "store_wal_bytes", "Bytes of the write-ahead log."),
-        }
-    }
 }
 
 /// The writing connection and all that belongs to it.
@@ -170,7 +126,7 @@ impl Writer {
                     let _ = done.send(());
                 }
                 Ok(Command::Change(change, done)) => {
-                    let changed = self.change(&change);
+                    let changed = transaction::change(&mut self.connection, &change);
                     if let Err(error) = &changed {
                         self.look_for_damage(error);
                     }
@@ -241,28 +197,7 @@ impl Writer {
     /// One transaction for all of them; answers each one's duplicates.
     fn commit(&mut self, batches: &[Batch]) -> rusqlite::Result<Vec<usize>> {
         let timer = self.counts.commits.start_timer();
-        let now = Timestamp::now().as_nanos();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut duplicates = Vec::with_capacity(batches.len());
-        {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO events (trace_id, kind, ts, duration_ms, status, error, session_id, run_id, agent_id,
-                     span_id, parent_span_id, name, input, output, attributes, received_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-                 ON CONFLICT (trace_id) DO NOTHING",
-            )?;
-            for batch in batches {
-                let mut already = 0;
-                for event in batch.iter() {
-                    already += usize::from(insert_event(&mut insert, event, now)? == 0);
-                }
-                duplicates.push(already);
-                for item in batch.keep() {
-                    keep_state(&transaction, &item.key, item.value.as_deref())?;
-                }
-            }
-        }
-        transaction.commit()?;
+        let duplicates = transaction::store(&mut self.connection, batches)?;
         timer.observe_duration();
         Ok(duplicates)
     }
@@ -320,34 +255,6 @@ impl Writer {
                 batch.fail(refusal.clone());
             }
         }
-    }
-
-    fn change(&mut self, change: &Change) -> rusqlite::Result<()> {
-        let now = Timestamp::now().as_nanos();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        match change {
-            Change::Pushed(events) => {
-                let mut update = transaction
-                    .prepare_cached("UPDATE events SET pushed_at = ?2 WHERE trace_id = ?1 AND pushed_at IS NULL")?;
-                for event in events {
-                    update.execute(params![event.as_bytes(), now])?;
-                }
-            }
-            Change::Quarantined(event, reason) => {
-                transaction
-                    .prepare_cached(
-                        "UPDATE events SET quarantined_at = ?2, quarantine_reason = ?3 WHERE trace_id = ?1",
-                    )?
-                    .execute(params![event.as_bytes(), now, reason])?;
-            }
-            Change::Spoiled(id, reason) => {
-                transaction
-                    .prepare_cached("UPDATE events SET quarantined_at = ?2, quarantine_reason = ?3 WHERE id = ?1")?
-                    .execute(params![id, now, reason])?;
-            }
-            Change::State(key, value) => keep_state(&transaction, key, Some(value))?,
-        }
-        transaction.commit()
     }
 
     fn upkeep(&mut self) {
@@ -506,40 +413,4 @@ fn open_or_set_aside(
         "the database is damaged: it was set aside and a new one begun; `sqlite3 FILE .recover` may save what is in it"
     );
     schema::open(path, synchronous, busy)
-}
-
-fn keep_state(connection: &Connection, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
-    match value {
-        Some(value) => connection
-            .prepare_cached(
-                "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
-            )?
-            .execute(params![key, value])?,
-        None => connection.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key])?,
-    };
-    Ok(())
-}
-
-fn insert_event(insert: &mut rusqlite::CachedStatement<'_>, event: &Event, now: i64) -> rusqlite::Result<usize> {
-    insert.execute(params![
-        event.trace_id.as_bytes(),
-        event.kind.as_str(),
-        event.timestamp.as_nanos(),
-        event.duration_ms,
-        event.status.map(|status| match status {
-            Status::Ok => "ok",
-            Status::Error => "error",
-        }),
-        event.error,
-        event.session_id,
-        event.run_id,
-        event.agent_id,
-        event.span_id,
-        event.parent_span_id,
-        event.name,
-        event.input.as_ref().map(engine::Json::as_str),
-        event.output.as_ref().map(engine::Json::as_str),
-        event.attributes.as_ref().map(engine::Json::as_str),
-        now,
-    ])
 }

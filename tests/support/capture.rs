@@ -6,6 +6,16 @@ use serde_json::Value;
 
 use super::Request;
 
+/// The folders of `tests/captures`.
+pub const FOLDERS: [&str; 6] = [
+    "content-proto",
+    "content-proto-gzip",
+    "content-json",
+    "retry-503-then-200",
+    "v2026.4.29-gateway-part",
+    "v2026.9.6-local-3turns",
+];
+
 /// One recorded request.
 #[derive(Debug, Clone)]
 pub struct Capture {

@@ -13,7 +13,7 @@ mod store;
 
 use std::time::{Duration, Instant};
 
-pub use capture::{Capture, captures, told};
+pub use capture::{Capture, FOLDERS, captures, told};
 pub use event::{array, event, id_of, marked, ndjson};
 pub use http::{Answer, Client, Request, get, post};
 pub use receiver::{Behaviour, Pushed, Receiver};
