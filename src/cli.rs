@@ -202,7 +202,8 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
             commands::database(&inputs, registry, db).and_then(|db| show::show(&db, run.as_deref(), full, json))
         }
         Command::Tail { lines, follow, kind, session, run, failed, json, db } => {
-            let condition = Condition { kinds: kind, session, run, failed };
+            let status = failed.then_some(engine::Status::Error);
+            let condition = Condition { kinds: kind, session, run, status, ..Condition::default() };
             commands::database(&inputs, registry, db).and_then(|db| show::tail(&db, lines, follow, &condition, json))
         }
         Command::Export { db, output } => commands::export(&inputs, registry, db, output),

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::{Event, Kind, Status};
+use engine::{Event, Kind, Status, Timestamp};
 use serde::Deserialize;
-use sinks::sqlite_store::{Condition, ExportError, Reader, Run};
+use sinks::sqlite_store::{Condition, ExportError, ListRequest, Reader, Run};
 
 use crate::cli::Failure;
 use crate::text::{self, Style};
@@ -44,7 +44,7 @@ fn told(event: &Event) -> Told {
 
 /// `openclaw-trace sessions`.
 pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
-    let sessions = Reader::open(db)?.sessions(most)?;
+    let sessions = Reader::open(db)?.sessions(&ListRequest { limit: most, ..ListRequest::default() })?.items;
     if json {
         return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
     }
@@ -58,23 +58,25 @@ pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
     );
     let mut out = style.faint(&head) + "\n";
     for session in sessions {
-        let at = engine::Timestamp::from_nanos(session.ended);
+        let time = |text: &str| text.parse().unwrap_or_else(|_| Timestamp::from_nanos(0));
+        let (started, at) = (time(&session.started), time(&session.ended));
         #[allow(clippy::cast_precision_loss)]
-        let lasted = text::duration(session.ended.saturating_sub(session.started) as f64 / 1e6);
-        let errors = format!("{:>6}", text::count(session.errors));
+        let lasted = text::duration(at.as_nanos().saturating_sub(started.as_nanos()) as f64 / 1e6);
+        let sums = &session.sums;
+        let errors = format!("{:>6}", text::count(sums.errors));
         // A cost that leaves calls out is a lower bound, and says so.
-        let more = if session.unpriced > 0 { "+" } else { "" };
+        let more = if sums.unpriced > 0 { "+" } else { "" };
         let _ = writeln!(
             out,
             "{:19}  {lasted:>9}  {:>4}  {:>5}  {:>5}  {}  {:>11}  {:>9}  {:>10}  {}",
             text::moment(at),
             session.runs,
-            session.llm_calls,
-            session.tool_calls,
-            if session.errors > 0 { style.bad(&errors) } else { errors },
-            text::count(session.input_tokens),
-            text::count(session.output_tokens),
-            text::money(session.cost_usd) + more,
+            sums.llm_calls,
+            sums.tool_calls,
+            if sums.errors > 0 { style.bad(&errors) } else { errors },
+            text::count(sums.input_tokens),
+            text::count(sums.output_tokens),
+            text::money(sums.cost_usd) + more,
             style.bold(&text::line(&session.session_id, 60)),
         );
     }

@@ -10,6 +10,7 @@ pub(super) struct Counts {
     pub(super) duplicates: IntCounter,
     pub(super) commits: Histogram,
     pub(super) failures: IntCounter,
+    pub(super) folded: IntCounter,
     pub(super) deleted: IntCounter,
     pub(super) deleted_unsent: IntCounter,
     pub(super) bytes: IntGauge,
@@ -24,6 +25,7 @@ impl Counts {
             duplicates: metrics.counter(name, "store_duplicates_total", "Events that were there already."),
             commits: metrics.seconds(name, "store_commit_seconds", "Time of a group write, from begin to commit."),
             failures: metrics.counter(name, "store_failures_total", "Group writes that failed."),
+            folded: metrics.counter(name, "store_folded_total", "Events summed up for the query API."),
             deleted: metrics.counter(name, "store_deleted_total", "Events deleted by retention."),
             deleted_unsent: metrics.counter(
                 name,

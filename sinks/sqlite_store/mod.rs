@@ -19,6 +19,7 @@ mod outbox;
 mod query;
 mod read;
 mod retention;
+mod rollup;
 mod schema;
 mod space;
 #[cfg(test)]
@@ -39,7 +40,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-pub use query::{Condition, Reader, Run, SessionSummary};
+pub use query::{
+    Bodies, By, Condition, Cursor, Durations, EventRow, Group, List, ListRequest, Order, Overview, Page, PageRequest,
+    Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree,
+};
 pub use read::{ExportError, export};
 use writer::{Command, Writer};
 

@@ -21,6 +21,9 @@ pub enum ExportError {
     /// The file is not one of ours, or damaged.
     #[error("{0}")]
     Database(String),
+    /// It took longer than it may.
+    #[error("the answer took too long; ask for less: a shorter time, or a narrower filter")]
+    TooLong,
     /// What is written to failed.
     #[error("cannot write the export: {0}")]
     Output(#[from] std::io::Error),
@@ -42,7 +45,10 @@ impl From<FileError> for ExportError {
 
 impl From<rusqlite::Error> for ExportError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(format!("the database cannot be read: {error}"))
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => Self::TooLong,
+            _ => Self::Database(format!("the database cannot be read: {error}")),
+        }
     }
 }
 

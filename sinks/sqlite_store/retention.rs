@@ -33,36 +33,42 @@ pub(super) struct Step {
     pub(super) more: bool,
 }
 
-/// Deletes at most [`STEP`] rows.
+/// Deletes at most [`STEP`] rows, none behind the row `until`: what is not summed yet (`rollup`) waits.
 ///
 /// # Errors
 /// SQLite's; nothing is deleted then.
-pub(super) fn step(connection: &mut Connection, budget: Budget, now: Timestamp) -> rusqlite::Result<Step> {
-    let by_age = by_age(connection, budget, now)?;
-    let done = if by_age.deleted > 0 { by_age } else { by_size(connection, budget)? };
+pub(super) fn step(connection: &mut Connection, budget: Budget, until: i64, now: Timestamp) -> rusqlite::Result<Step> {
+    let by_age = by_age(connection, budget, until, now)?;
+    let done = if by_age.deleted > 0 { by_age } else { by_size(connection, budget, until)? };
+    let more = done.deleted > 0 || by_age.more || done.more;
     if done.deleted > 0 || free_pages(connection)? > 0 {
         // Each row that the pragma yields is a page given back; running it to its end is the point.
         let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
     }
-    Ok(Step { more: done.deleted > 0, ..done })
+    Ok(Step { more, ..done })
 }
 
 fn free_pages(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
 }
 
-fn by_age(connection: &mut Connection, budget: Budget, now: Timestamp) -> rusqlite::Result<Step> {
+fn by_age(connection: &mut Connection, budget: Budget, until: i64, now: Timestamp) -> rusqlite::Result<Step> {
     if budget.days == 0 {
         return Ok(Step::default());
     }
     let oldest = now.as_nanos().saturating_sub(i64::from(budget.days).saturating_mul(DAY_NANOS));
-    let which = "SELECT id FROM events WHERE ts < ?1 ORDER BY ts LIMIT ?2";
-    delete(connection, which, params![oldest, STEP as i64])
+    let which = "SELECT id FROM events WHERE ts < ?1 AND id <= ?3 ORDER BY ts LIMIT ?2";
+    let done = delete(connection, which, params![oldest, STEP as i64, until])?;
+    let waits = done.deleted == 0
+        && connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE ts < ?1 AND id > ?2)")?
+            .query_row([oldest, until], |row| row.get(0))?;
+    Ok(Step { more: waits, ..done })
 }
 
-fn by_size(connection: &mut Connection, budget: Budget) -> rusqlite::Result<Step> {
+fn by_size(connection: &mut Connection, budget: Budget, until: i64) -> rusqlite::Result<Step> {
     let excess = space::used_bytes(connection)?.saturating_sub(budget.bytes);
     if excess == 0 {
         return Ok(Step::default());
@@ -79,12 +85,27 @@ fn by_size(connection: &mut Connection, budget: Budget) -> rusqlite::Result<Step
             SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM (
                 SELECT id, 200 + ifnull(octet_length(input), 0) + ifnull(octet_length(output), 0)
                     + ifnull(octet_length(attributes), 0) + ifnull(octet_length(error), 0) AS size
-                FROM events WHERE id < ?1 ORDER BY id LIMIT ?2
+                FROM events WHERE id < ?1 AND id <= ?4 ORDER BY id LIMIT ?2
             )
         ) WHERE before < ?3";
     let excess = i64::try_from(excess).unwrap_or(i64::MAX);
-    let done = delete(connection, which, params![first_unsent.unwrap_or(i64::MAX), STEP as i64, excess])?;
-    if done.deleted > 0 { Ok(done) } else { delete(connection, which, params![i64::MAX, STEP as i64, excess]) }
+    let pushed_before = first_unsent.unwrap_or(i64::MAX);
+    let done = delete(connection, which, params![pushed_before, STEP as i64, excess, until])?;
+    if done.deleted > 0 {
+        return Ok(done);
+    }
+    // Pushed ones that only wait for their sums still go before any that is not pushed.
+    let waits = |before: i64| -> rusqlite::Result<bool> {
+        connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE id > ?1 AND id < ?2)")?
+            .query_row([until, before], |row| row.get(0))
+    };
+    if waits(pushed_before)? {
+        return Ok(Step { more: true, ..done });
+    }
+    let waits = waits(i64::MAX)?;
+    let done = delete(connection, which, params![i64::MAX, STEP as i64, excess, until])?;
+    Ok(Step { more: done.deleted == 0 && waits, ..done })
 }
 
 fn delete(connection: &mut Connection, which: &str, bounds: &[&dyn ToSql]) -> rusqlite::Result<Step> {

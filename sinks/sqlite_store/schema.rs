@@ -10,8 +10,16 @@ use super::Synchronous;
 /// "oCtr": marks the file as ours (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x6f43_7472;
 
-/// One step for each version of the file, never changed once released. `user_version` counts them.
-const MIGRATIONS: [&str; 1] = [
+/// How many versions of the file there are. `user_version` counts them.
+const VERSIONS: usize = 2;
+
+/// One step for each version of the file, never changed once released.
+fn migrations() -> [String; VERSIONS] {
+    [EVENTS.to_owned(), super::rollup::migration()]
+}
+
+/// The first version.
+const EVENTS: &str =
     // AUTOINCREMENT: an id is never used again, so an outbox cursor cannot pass by a new event.
     "CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -50,8 +58,7 @@ const MIGRATIONS: [&str; 1] = [
         strftime('%Y-%m-%dT%H:%M:%fZ', received_at / 1e9, 'unixepoch') AS received_at,
         strftime('%Y-%m-%dT%H:%M:%fZ', pushed_at / 1e9, 'unixepoch') AS pushed_at,
         quarantine_reason
-    FROM events;",
-];
+    FROM events;";
 
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -177,9 +184,9 @@ fn check_owner(
     if application != APPLICATION_ID && (application != 0 || tables > 0) {
         return Err(FileError::Foreign { path: path.to_owned() });
     }
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
-    if usize::try_from(found).is_ok_and(|found| found > MIGRATIONS.len()) {
-        return Err(FileError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() });
+    let found = version(connection).map_err(sqlite)?;
+    if usize::try_from(found).is_ok_and(|found| found > VERSIONS) {
+        return Err(FileError::Newer { path: path.to_owned(), found, known: VERSIONS });
     }
     Ok(())
 }
@@ -205,9 +212,9 @@ fn set_up(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result
 }
 
 fn migrate(connection: &mut Connection, sqlite: impl Fn(rusqlite::Error) -> FileError + Copy) -> Result<(), FileError> {
-    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+    let version = version(connection).map_err(sqlite)?;
     let done = usize::try_from(version).unwrap_or(0);
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(done) {
+    for (at, step) in migrations().iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
         transaction.execute_batch(step).map_err(sqlite)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
@@ -217,7 +224,7 @@ fn migrate(connection: &mut Connection, sqlite: impl Fn(rusqlite::Error) -> File
     Ok(())
 }
 
-/// Opens the file for reading only; never makes one.
+/// Opens the file for reading only; never makes one, and brings none up to date.
 ///
 /// # Errors
 /// [`FileError`].
@@ -230,4 +237,12 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, FileError> {
     check_owner(&connection, path, sqlite)?;
     connection.pragma_update(None, "cache_size", -512).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// The version of an open file.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }

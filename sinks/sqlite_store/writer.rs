@@ -17,13 +17,17 @@ use super::retention::{self, Budget};
 use super::schema::{self, FileError};
 use super::space::{self, Identity, Volume};
 use super::transaction::{self, Change};
-use super::{SqliteStore, Synchronous, damage};
+use super::{SqliteStore, Synchronous, damage, rollup};
 
 const WAL_WARN: u64 = 10 * 1024 * 1024;
 const WAL_LIMIT: u64 = 50 * 1024 * 1024;
 
 /// How often a batch that must be kept is tried again, and a closed gate looked at.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How long events wait for the rollup where nothing else is to do, and where writes come without a pause.
+const FOLD_SOON: Duration = Duration::from_millis(500);
+const FOLD_AT_LAST: Duration = Duration::from_secs(2);
 
 /// How often retention is looked at while writes come, in bytes written.
 const LOOK_AFTER: usize = 1024 * 1024;
@@ -58,6 +62,10 @@ pub(super) struct Writer {
     held: Vec<Batch>,
     next_checkpoint: Instant,
     next_retention: Instant,
+    /// When the rollup is gone on with; `None` where it has folded all.
+    next_fold: Option<Instant>,
+    last_fold: Instant,
+    fold_failed: bool,
     written: usize,
     wal_warned: bool,
     unsent_warned: bool,
@@ -96,6 +104,9 @@ impl Writer {
             held: Vec::new(),
             next_checkpoint: now + config.checkpoint_interval.0,
             next_retention: now,
+            next_fold: Some(now),
+            last_fold: now,
+            fold_failed: false,
             written: 0,
             wal_warned: false,
             unsent_warned: false,
@@ -119,7 +130,12 @@ impl Writer {
 
     fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            match commands.recv_timeout(self.until_upkeep()) {
+            let command = commands.try_recv().or_else(|_| {
+                // Nobody waits: time for the sums.
+                self.fold();
+                commands.recv_timeout(self.until_upkeep())
+            });
+            match command {
                 Ok(Command::Write(batches, done)) => {
                     self.take(batches);
                     // The sink may have been cut short by the drain's end; the batches are answered.
@@ -158,7 +174,8 @@ impl Writer {
 
     fn until_upkeep(&self) -> Duration {
         let soon = !self.held.is_empty() || self.gate.borrow().is_some();
-        let next = self.next_checkpoint.min(self.next_retention).saturating_duration_since(Instant::now());
+        let next = self.next_checkpoint.min(self.next_retention);
+        let next = self.next_fold.map_or(next, |fold| next.min(fold)).saturating_duration_since(Instant::now());
         if soon { next.min(AGAIN) } else { next }
     }
 
@@ -209,6 +226,7 @@ impl Writer {
             self.written += batch.size_bytes();
             batch.confirm(*duplicates);
         }
+        self.next_fold = self.next_fold.or_else(|| Some(Instant::now() + FOLD_SOON));
         if self.written >= LOOK_AFTER {
             self.written = 0;
             self.next_retention = Instant::now();
@@ -267,6 +285,9 @@ impl Writer {
             self.gate.send_replace(None);
         }
         let now = Instant::now();
+        if now >= self.last_fold + FOLD_AT_LAST {
+            self.fold();
+        }
         if now >= self.next_retention {
             self.next_retention = now + self.retention_interval;
             self.retain();
@@ -278,8 +299,46 @@ impl Writer {
         }
     }
 
+    /// Sums up some of what is new, if it is time.
+    fn fold(&mut self) {
+        let now = Instant::now();
+        if self.next_fold.is_none_or(|at| now < at) {
+            return;
+        }
+        self.last_fold = now;
+        match rollup::step(&mut self.connection, self.budget.days, Timestamp::now()) {
+            Ok(step) => {
+                self.fold_failed = false;
+                self.next_fold = step.more.then_some(now);
+                self.counts.folded.inc_by(step.folded as u64);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.fold_failed, true) {
+                    tracing::warn!(%error, "the sums for the dashboard could not be made; tried again");
+                }
+                self.next_fold = Some(now + Duration::from_secs(10));
+                self.look_for_damage(&error);
+            }
+        }
+    }
+
     fn retain(&mut self) {
-        match retention::step(&mut self.connection, self.budget, Timestamp::now()) {
+        // A step of one is as large as a step of the other, so what is deleted never waits for long.
+        if !self.fold_failed {
+            self.next_fold = self.next_fold.map(|_| Instant::now());
+        }
+        self.fold();
+        // Room is worth more than sums.
+        let until = if self.fold_failed { i64::MAX } else { rollup::cursor(&self.connection).unwrap_or(i64::MAX) };
+        match rollup::forget(&mut self.connection, self.budget.days, Timestamp::now()) {
+            Ok(true) => self.next_retention = Instant::now(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "old sums could not be deleted; it is tried again");
+                self.look_for_damage(&error);
+            }
+        }
+        match retention::step(&mut self.connection, self.budget, until, Timestamp::now()) {
             Ok(step) => {
                 self.counts.deleted.inc_by(step.deleted as u64);
                 self.counts.deleted_unsent.inc_by(step.unsent as u64);
@@ -358,6 +417,7 @@ impl Writer {
         match open_or_set_aside(&self.path, self.synchronous, self.busy_timeout) {
             Ok(connection) => {
                 self.connection = connection;
+                self.next_fold = Some(Instant::now());
                 self.volume.opened();
                 self.losses.add();
             }
@@ -377,6 +437,12 @@ impl Writer {
             if !self.held.is_empty() {
                 std::thread::sleep(AGAIN.min(self.drain_timeout / 10));
             }
+        }
+        // For whoever reads the file afterwards; what is not done in a moment the next start does.
+        let moment = until.min(Instant::now() + Duration::from_secs(1));
+        while self.next_fold.is_some() && !self.fold_failed && Instant::now() < moment {
+            self.next_fold = Some(Instant::now());
+            self.fold();
         }
         let lost: usize = self.held.iter().map(Batch::len).sum();
         self.held.clear();
