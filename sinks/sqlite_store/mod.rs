@@ -13,8 +13,10 @@
 //!
 //! One thread owns the one writing connection (`writer.rs`); what else touches the file only reads.
 
+pub mod care;
 mod counts;
 mod damage;
+mod format;
 mod outbox;
 mod query;
 mod read;
@@ -40,11 +42,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use format::{EventWriter, Format};
 pub use query::{
     Bodies, By, Condition, Cursor, Durations, EventRow, Group, List, ListRequest, Order, Overview, Page, PageRequest,
-    Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree,
+    Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree, export,
 };
-pub use read::{ExportError, export};
+pub use read::ExportError;
 use writer::{Command, Writer};
 
 /// Where the database stands on Augmi's machines: on the volume that outlives a deploy.

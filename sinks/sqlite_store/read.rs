@@ -1,12 +1,11 @@
 //! Reading events back, each as it was taken.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use engine::{Event, Json, Kind, Status, Timestamp, TraceId};
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 
-use super::schema::{self, FileError};
+use super::schema::FileError;
 
 /// The columns that [`event`] reads, in its order.
 pub(super) const COLUMNS: &str = "id, trace_id, kind, ts, duration_ms, status, error, session_id, run_id, agent_id, \
@@ -50,35 +49,6 @@ impl From<rusqlite::Error> for ExportError {
             _ => Self::Database(format!("the database cannot be read: {error}")),
         }
     }
-}
-
-/// Writes every stored event as a line of the JSON that `POST /v1/events` takes, in order of
-/// arrival, and answers how many. Works on the file of a running instance.
-///
-/// # Errors
-/// [`ExportError`].
-pub fn export(path: &Path, out: &mut dyn Write) -> Result<u64, ExportError> {
-    if !path.is_file() {
-        return Err(ExportError::Missing(path.to_owned()));
-    }
-    let connection = schema::open_reader(path)?;
-    let mut count = 0;
-    each(&connection, &mut |event| {
-        writeln!(out, "{}", event.to_json())?;
-        count += 1;
-        Ok(())
-    })?;
-    out.flush()?;
-    Ok(count)
-}
-
-fn each(connection: &Connection, take: &mut dyn FnMut(Event) -> Result<(), ExportError>) -> Result<(), ExportError> {
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY id"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        take(event(row)?)?;
-    }
-    Ok(())
 }
 
 /// The event of a row with [`COLUMNS`].

@@ -157,7 +157,7 @@ pub(super) fn check_all(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The file holds what an agent said: nobody but its owner reads it. SQLite gives the log files
 /// beside it the same mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
@@ -173,7 +173,7 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn check_owner(
+pub(super) fn check_owner(
     connection: &Connection,
     path: &Path,
     sqlite: impl Fn(rusqlite::Error) -> FileError + Copy,
@@ -224,12 +224,17 @@ fn migrate(connection: &mut Connection, sqlite: impl Fn(rusqlite::Error) -> File
     Ok(())
 }
 
+/// SQLite's words about a file.
+pub(super) fn sqlite_error(path: &Path, error: rusqlite::Error) -> FileError {
+    FileError::Sqlite { path: path.to_owned(), error, advice: "" }
+}
+
 /// Opens the file for reading only; never makes one, and brings none up to date.
 ///
 /// # Errors
 /// [`FileError`].
 pub(super) fn open_reader(path: &Path) -> Result<Connection, FileError> {
-    let sqlite = |error| FileError::Sqlite { path: path.to_owned(), error, advice: "" };
+    let sqlite = |error| sqlite_error(path, error);
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(sqlite)?;

@@ -30,17 +30,11 @@ impl Volume {
         match self.looked {
             Some((when, answer)) if when.elapsed() < TRUST => answer,
             _ => {
-                let answer = self.free().is_none_or(|free| free >= self.reserve);
+                let answer = free(&self.path).is_none_or(|free| free >= self.reserve);
                 self.looked = Some((Instant::now(), answer));
                 answer
             }
         }
-    }
-
-    fn free(&self) -> Option<u64> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let volume = rustix::fs::statvfs(folder).ok()?;
-        Some(volume.f_bavail.saturating_mul(volume.f_frsize))
     }
 
     /// Whether the name still leads to the file that was opened.
@@ -54,6 +48,17 @@ impl Volume {
     }
 }
 
+/// The folder that a file stands in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Bytes free on the volume of a file; `None` where it cannot be asked.
+pub(super) fn free(path: &Path) -> Option<u64> {
+    let volume = rustix::fs::statvfs(folder(path)).ok()?;
+    Some(volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
 /// Device and inode: what a name leads to.
 pub(super) type Identity = (u64, u64);
 
@@ -64,9 +69,14 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 
 /// Size of the write-ahead log beside `path`, in bytes; 0 where there is none.
 pub(super) fn wal_bytes(path: &Path) -> u64 {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    std::fs::metadata(log).map_or(0, |meta| meta.len())
+    std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len())
+}
+
+/// A file beside `path`, whose name goes on like this.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Bytes of the file that hold something: free pages are room, not use.

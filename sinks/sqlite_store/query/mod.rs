@@ -7,6 +7,7 @@
 
 mod condition;
 mod events;
+mod export;
 mod lists;
 mod resources;
 mod row;
@@ -26,6 +27,7 @@ use super::{rollup, schema, space};
 
 pub use condition::{Condition, Order};
 pub use events::{Cursor, Page, PageRequest};
+pub use export::export;
 pub use lists::{List, ListRequest, RunSummary, SessionSummary};
 pub use resources::Resources;
 pub use row::{Bodies, EventRow, StoredEvent};
