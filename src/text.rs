@@ -63,6 +63,42 @@ pub(crate) fn money(dollars: f64) -> String {
     if dollars != 0.0 && dollars.abs() < 0.0001 { format!("${dollars:.6}") } else { format!("${dollars:.4}") }
 }
 
+/// `12.3 MiB`.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
+}
+
+/// `12`, `12.3k`, `4.5M`: a number where there is little room.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn short(number: u64) -> String {
+    match number {
+        0..10_000 => count(number),
+        10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}M", number as f64 / 1e6),
+        _ => format!("{:.1}G", number as f64 / 1e9),
+    }
+}
+
+/// `3 s ago`, `5 m ago`, `2 d ago`; what is to come is now.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_nanos().saturating_sub(at.as_nanos()).max(0) / 1_000_000_000;
+    match seconds {
+        0 => "now".to_owned(),
+        1..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} m ago", seconds / 60),
+        3600..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 /// `2026-11-24 18:50:08` in UTC.
 pub(crate) fn moment(at: Timestamp) -> String {
     let text = at.to_string();
@@ -80,6 +116,11 @@ impl Style {
     pub(crate) fn of_output() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { on: std::io::stdout().is_terminal() && !unwanted }
+    }
+
+    /// No marks at all.
+    pub(crate) fn plain() -> Self {
+        Self { on: false }
     }
 
     fn mark(self, code: &str, text: &str) -> String {
@@ -115,6 +156,13 @@ mod tests {
         assert_eq!(
             [5.0, 999.0, 1500.0, 65_000.0, 7_260_000.0].map(duration),
             ["5 ms", "999 ms", "1.5 s", "1 m 05 s", "2 h 01 m"]
+        );
+        assert_eq!([0, 1023, 1536, 256 << 20].map(bytes), ["0 bytes", "1023 bytes", "1.5 KiB", "256.0 MiB"]);
+        assert_eq!([9_999, 12_345, 4_500_000].map(short), ["9,999", "12.3k", "4.5M"]);
+        let second = |second: i64| Timestamp::from_nanos(second * 1_000_000_000);
+        assert_eq!(
+            [100, 99, 40, -500, -200_000].map(|at| ago(second(at), second(100))),
+            ["now", "1 s ago", "1 m ago", "10 m ago", "2 d ago"]
         );
         assert_eq!([0.0, 0.0135, 0.000_012].map(money), ["$0.0000", "$0.0135", "$0.000012"]);
     }

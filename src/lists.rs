@@ -1,0 +1,140 @@
+//! `openclaw-trace sessions` and `runs`: what there was, latest first.
+
+use std::path::Path;
+
+use engine::Timestamp;
+use sinks::sqlite_store::{List, ListRequest, Reader, RunSummary, SessionSummary};
+
+use crate::cli::Failure;
+use crate::show::open;
+use crate::table::{Mark, Side, Table};
+use crate::text::{self, Style};
+
+type Done = Result<String, Failure>;
+
+/// `openclaw-trace sessions`.
+pub(crate) fn sessions(db: &Path, request: ListRequest, json: bool) -> Done {
+    let sessions = all(&open(db)?, request, Reader::sessions)?;
+    if json {
+        return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
+    }
+    if sessions.is_empty() {
+        return Ok("no such session is stored yet; `openclaw-trace runs` lists the runs\n".to_owned());
+    }
+    let mut table = Table::new(&[
+        ("last (UTC)", Side::Left),
+        ("lasted", Side::Right),
+        ("runs", Side::Right),
+        ("calls", Side::Right),
+        ("tools", Side::Right),
+        ("errors", Side::Right),
+        ("tokens in", Side::Right),
+        ("out", Side::Right),
+        ("cost", Side::Right),
+        ("session", Side::Left),
+    ]);
+    for SessionSummary { session_id, started, ended, runs, sums, .. } in &sessions {
+        let (started, ended) = (time(started), time(ended));
+        #[allow(clippy::cast_precision_loss)]
+        let lasted = ended.as_nanos().saturating_sub(started.as_nanos()) as f64 / 1e6;
+        table.row(vec![
+            plain(text::moment(ended)),
+            plain(text::duration(lasted)),
+            number(*runs),
+            number(sums.llm_calls),
+            number(sums.tool_calls),
+            failures(sums.errors),
+            number(sums.input_tokens),
+            number(sums.output_tokens),
+            plain(cost(sums.cost_usd, sums.unpriced)),
+            (text::line(session_id, 60), Mark::Bold),
+        ]);
+    }
+    Ok(table.draw(Style::of_output()))
+}
+
+/// `openclaw-trace runs`.
+pub(crate) fn runs(db: &Path, request: ListRequest, json: bool) -> Done {
+    let runs = all(&open(db)?, request, Reader::runs)?;
+    if json {
+        return Ok(serde_json::to_string_pretty(&runs).unwrap_or_default() + "\n");
+    }
+    if runs.is_empty() {
+        return Ok("no such run is stored yet; `openclaw-trace tail` shows what comes in\n".to_owned());
+    }
+    let mut table = Table::new(&[
+        ("began (UTC)", Side::Left),
+        ("lasted", Side::Right),
+        ("status", Side::Left),
+        ("calls", Side::Right),
+        ("tools", Side::Right),
+        ("errors", Side::Right),
+        ("tokens in", Side::Right),
+        ("out", Side::Right),
+        ("cost", Side::Right),
+        ("model", Side::Left),
+        ("run", Side::Left),
+        ("what failed", Side::Left),
+    ]);
+    for run in &runs {
+        let RunSummary { sums, .. } = run;
+        let failed = run.status == "error";
+        table.row(vec![
+            plain(text::moment(time(&run.started))),
+            plain(text::duration(run.duration_ms)),
+            if failed { ("failed".to_owned(), Mark::Bad) } else { plain("ok".to_owned()) },
+            number(sums.llm_calls),
+            number(sums.tool_calls),
+            failures(sums.errors),
+            number(sums.input_tokens),
+            number(sums.output_tokens),
+            plain(cost(sums.cost_usd, sums.unpriced)),
+            plain(text::line(run.model.as_deref().unwrap_or("-"), 30)),
+            (text::line(&run.run_id, 60), Mark::Bold),
+            (text::line(run.error.as_deref().unwrap_or_default(), 60), if failed { Mark::Bad } else { Mark::Faint }),
+        ]);
+    }
+    Ok(table.draw(Style::of_output()))
+}
+
+/// As many as are asked for: a page of the store may hold fewer, and be empty although more follow.
+fn all<T>(
+    reader: &Reader,
+    mut request: ListRequest,
+    page: impl Fn(&Reader, &ListRequest) -> Result<List<T>, sinks::sqlite_store::ExportError>,
+) -> Result<Vec<T>, Failure> {
+    let most = request.limit;
+    let mut items = Vec::new();
+    while items.len() < most {
+        request.limit = (most - items.len()).min(500);
+        let List { items: more, next } = page(reader, &request)?;
+        items.extend(more);
+        match next {
+            Some(next) => request.cursor = Some(next),
+            None => break,
+        }
+    }
+    Ok(items)
+}
+
+fn plain(text: String) -> (String, Mark) {
+    (text, Mark::None)
+}
+
+fn number(number: u64) -> (String, Mark) {
+    plain(text::count(number))
+}
+
+fn failures(errors: u64) -> (String, Mark) {
+    (text::count(errors), if errors > 0 { Mark::Bad } else { Mark::None })
+}
+
+/// A cost that leaves calls out is a lower bound, and says so.
+pub(crate) fn cost(dollars: f64, unpriced: u64) -> String {
+    text::money(dollars) + if unpriced > 0 { "+" } else { "" }
+}
+
+/// A time that the store wrote.
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().unwrap_or_else(|_| Timestamp::from_nanos(0))
+}

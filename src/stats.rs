@@ -1,0 +1,101 @@
+//! `openclaw-trace stats`: calls, failures, tokens, cost and latency of a time, by model, tool or kind.
+
+use std::path::Path;
+
+use sinks::sqlite_store::{By, Group, Reader, Stats};
+
+use crate::cli::Failure;
+use crate::table::{Mark, Side, Table};
+use crate::text::{self, Style};
+
+/// Prints the sums between two times in nanoseconds since 1970.
+pub(crate) fn stats(db: &Path, by: By, from: i64, to: i64, json: bool) -> Result<String, Failure> {
+    if from >= to {
+        return Err(Failure { code: 2, message: "--from must be before --to".to_owned() });
+    }
+    let reader = crate::show::open(db)?;
+    let stats = reader.stats(by, from, to, None)?;
+    if json {
+        return Ok(serde_json::to_string_pretty(&stats).unwrap_or_default() + "\n");
+    }
+    Ok(draw(&stats, by, Style::of_output()) + &behind(&reader)?)
+}
+
+/// What a person must know of sums that are not all there: no instance runs that would finish them.
+fn behind(reader: &Reader) -> Result<String, Failure> {
+    let behind = reader.overview()?.rollup_behind;
+    Ok(match behind {
+        0 => String::new(),
+        _ => format!(
+            "{} of the latest events are not summed up yet: a running openclaw-trace does it within a second\n",
+            text::count(behind)
+        ),
+    })
+}
+
+fn draw(stats: &Stats, by: By, style: Style) -> String {
+    let span = format!("{} to {} UTC", minute(&stats.from), minute(&stats.to));
+    if stats.groups.is_empty() {
+        let what = match by {
+            By::Model => "model call",
+            By::Tool => "tool call",
+            By::Kind => "event",
+        };
+        return format!("no {what} from {span}\n");
+    }
+    let name = match by {
+        By::Model => "model",
+        By::Tool => "tool",
+        By::Kind => "kind",
+    };
+    // A tool takes no tokens of its own.
+    let priced = by != By::Tool;
+    let calls = if by == By::Kind { "events" } else { "calls" };
+    let mut head = vec![(name, Side::Left), (calls, Side::Right), ("errors", Side::Right)];
+    if priced {
+        head.extend(["tokens in", "cached", "out", "cost"].map(|name| (name, Side::Right)));
+    }
+    head.extend(["p50", "p95", "p99", "longest"].map(|name| (name, Side::Right)));
+    let mut table = Table::new(&head);
+    for group in &stats.groups {
+        table.row(cells(group, priced, Mark::None));
+    }
+    table.row(cells(&stats.total, priced, Mark::Bold));
+    let mut out = table.draw(style);
+    if priced && stats.total.unpriced > 0 {
+        out += &format!(
+            "{} calls have no price, and the cost (+) leaves them out; give them one in [transforms.cost] (docs/cost.md)\n",
+            text::count(stats.total.unpriced)
+        );
+    }
+    out + &style.faint(&span) + "\n"
+}
+
+fn cells(group: &Group, priced: bool, mark: Mark) -> Vec<(String, Mark)> {
+    let cell = |text: String| (text, mark);
+    let number = |number: u64| cell(text::count(number));
+    let name = match &group.provider {
+        Some(provider) => format!("{}  {}", text::line(&group.name, 60), text::line(provider, 30)),
+        None if group.name.is_empty() => "(no name)".to_owned(),
+        None => text::line(&group.name, 60),
+    };
+    let mut cells = vec![cell(name), number(group.calls)];
+    cells.push((text::count(group.errors), if group.errors > 0 { Mark::Bad } else { mark }));
+    if priced {
+        let more = if group.unpriced > 0 { "+" } else { "" };
+        cells.extend([group.input_tokens, group.cached_tokens, group.output_tokens].map(number));
+        cells.push(cell(text::money(group.cost_usd) + more));
+    }
+    match &group.duration_ms {
+        Some(times) => {
+            cells.extend([times.p50, times.p95, times.p99, times.max].map(|time| cell(text::duration(time))));
+        }
+        None => cells.extend(std::iter::repeat_n(cell("-".to_owned()), 4)),
+    }
+    cells
+}
+
+/// `2026-11-24 18:50` of an RFC 3339 time.
+fn minute(at: &str) -> String {
+    at.get(..16).unwrap_or(at).replace('T', " ")
+}
