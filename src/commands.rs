@@ -59,8 +59,10 @@ pub(crate) fn reference(registry: &Registry) -> String {
 }
 
 pub(crate) fn openapi(registry: &Registry, port: &str) -> Done {
-    let mut known = std::iter::once(("api", api::OPENAPI)).chain(registry.openapi());
-    match known.find(|(name, _)| *name == port) {
+    if port == "api" {
+        return Ok(api::openapi() + "\n");
+    }
+    match registry.openapi().find(|(name, _)| *name == port) {
         Some((_, document)) => Ok(document.to_owned() + "\n"),
         None => {
             let names: Vec<_> = registry.openapi().map(|(name, _)| name).collect();
@@ -165,4 +167,12 @@ fn configured_database(inputs: &Inputs, registry: &Registry) -> Result<PathBuf, 
             message: "the configuration has several stores; name a database with --db".to_owned(),
         }),
     }
+}
+
+/// The stores of a configuration, each with its database. A table that is wrong has none: the start says why.
+pub(crate) fn stores(settings: &engine::config::Settings) -> Vec<(String, PathBuf)> {
+    let stores = settings.components.iter().filter(|one| one.r#type == "sqlite_store" && one.enabled);
+    stores
+        .filter_map(|store| Some((store.name.clone(), sinks::sqlite_store::database_path(&store.table).ok()?)))
+        .collect()
 }

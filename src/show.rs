@@ -42,9 +42,18 @@ fn told(event: &Event) -> Told {
     event.attributes.as_ref().and_then(|json| serde_json::from_str(json.as_str()).ok()).unwrap_or_default()
 }
 
+/// How long what was stored just now is waited for, until the running instance has summed it up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn open(db: &Path) -> Result<Reader, Failure> {
+    let reader = Reader::open(db)?;
+    reader.settle(PATIENCE)?;
+    Ok(reader)
+}
+
 /// `openclaw-trace sessions`.
 pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
-    let sessions = Reader::open(db)?.sessions(&ListRequest { limit: most, ..ListRequest::default() })?.items;
+    let sessions = open(db)?.sessions(&ListRequest { limit: most, ..ListRequest::default() })?.items;
     if json {
         return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
     }
@@ -85,7 +94,7 @@ pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
 
 /// `openclaw-trace show [RUN]`.
 pub(crate) fn show(db: &Path, id: Option<&str>, whole: bool, json: bool) -> Done {
-    let reader = Reader::open(db)?;
+    let reader = open(db)?;
     let id = match id {
         Some(id) => one_like(&reader, id)?,
         None => {

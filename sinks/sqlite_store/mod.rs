@@ -18,6 +18,7 @@ mod damage;
 mod outbox;
 mod query;
 mod read;
+mod readers;
 mod retention;
 mod rollup;
 mod schema;
@@ -45,6 +46,7 @@ pub use query::{
     Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree,
 };
 pub use read::{ExportError, export};
+pub use readers::{AskError, Readers};
 use writer::{Command, Writer};
 
 /// Where the database stands on Augmi's machines: on the volume that outlives a deploy.
