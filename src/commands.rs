@@ -1,7 +1,7 @@
 //! The commands that look at something and end.
 
 use std::fmt::Write as _;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,8 +59,10 @@ pub(crate) fn reference(registry: &Registry) -> String {
 }
 
 pub(crate) fn openapi(registry: &Registry, port: &str) -> Done {
-    let mut known = std::iter::once(("api", api::OPENAPI)).chain(registry.openapi());
-    match known.find(|(name, _)| *name == port) {
+    if port == "api" {
+        return Ok(api::openapi() + "\n");
+    }
+    match registry.openapi().find(|(name, _)| *name == port) {
         Some((_, document)) => Ok(document.to_owned() + "\n"),
         None => {
             let names: Vec<_> = registry.openapi().map(|(name, _)| name).collect();
@@ -115,28 +117,6 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-pub(crate) fn export(inputs: &Inputs, registry: &Registry, db: Option<PathBuf>, output: Option<PathBuf>) -> Done {
-    let db = database(inputs, registry, db)?;
-    let written = match &output {
-        None => {
-            let mut out = BufWriter::new(std::io::stdout().lock());
-            sinks::sqlite_store::export(&db, &mut out).and_then(|count| Ok(out.flush().map(|()| count)?))
-        }
-        Some(path) => {
-            let file = std::fs::File::create(path)
-                .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
-            let mut out = BufWriter::new(file);
-            sinks::sqlite_store::export(&db, &mut out).and_then(|count| Ok(out.flush().map(|()| count)?))
-        }
-    };
-    match written {
-        Ok(count) if output.is_some() => Ok(format!("{count} events written\n")),
-        Ok(_) => Ok(String::new()),
-        Err(error) if error.is_broken_pipe() => Ok(String::new()),
-        Err(error) => Err(Failure::failed(error.to_string())),
-    }
-}
-
 /// The database that is meant: the one named, else that of the configuration.
 pub(crate) fn database(inputs: &Inputs, registry: &Registry, named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     named.map_or_else(|| configured_database(inputs, registry), Ok)
@@ -165,4 +145,12 @@ fn configured_database(inputs: &Inputs, registry: &Registry) -> Result<PathBuf, 
             message: "the configuration has several stores; name a database with --db".to_owned(),
         }),
     }
+}
+
+/// The stores of a configuration, each with its database. A table that is wrong has none: the start says why.
+pub(crate) fn stores(settings: &engine::config::Settings) -> Vec<(String, PathBuf)> {
+    let stores = settings.components.iter().filter(|one| one.r#type == "sqlite_store" && one.enabled);
+    stores
+        .filter_map(|store| Some((store.name.clone(), sinks::sqlite_store::database_path(&store.table).ok()?)))
+        .collect()
 }

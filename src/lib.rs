@@ -5,13 +5,22 @@
 //! `examples/own_plugin.rs`.
 
 mod api;
+mod args;
 mod cli;
 mod commands;
 mod env_names;
+mod export;
+mod lists;
 mod logging;
+mod manual;
+mod progress;
 mod run;
 mod show;
+mod stats;
+mod store;
+mod table;
 mod text;
+mod top;
 
 pub use engine;
 

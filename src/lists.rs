@@ -129,8 +129,11 @@ fn failures(errors: u64) -> (String, Mark) {
     (text::count(errors), if errors > 0 { Mark::Bad } else { Mark::None })
 }
 
-/// A cost that leaves calls out is a lower bound, and says so.
+/// A cost that leaves calls out is a lower bound, and says so; where it leaves all out nothing is known.
 pub(crate) fn cost(dollars: f64, unpriced: u64) -> String {
+    if unpriced > 0 && dollars == 0.0 {
+        return "no price".to_owned();
+    }
     text::money(dollars) + if unpriced > 0 { "+" } else { "" }
 }
 

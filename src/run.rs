@@ -7,11 +7,12 @@ use engine::config::{ConfigErrors, Inputs, Settings};
 use engine::graph::Graph;
 use engine::metrics::Metrics;
 use engine::runtime::{RunError, Runtime};
+use sinks::sqlite_store::Readers;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiSettings};
-use crate::logging;
+use crate::api::{self, ApiSettings, Component, Subject};
+use crate::{commands, logging};
 
 /// Runs until a signal; the exit code says whether everything was drained.
 pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
@@ -84,8 +85,25 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
                 tracing::warn!(%address, "api port is reachable from outside this machine without a token; set one (key api.token, or TRACE_API_TOKEN)");
             }
         }
-        let (api, status, stop) = (api.clone(), runtime.status(), api_stop.clone());
-        tokio::spawn(async move { api::serve(listener, &api, metrics, status, stop).await });
+        let readers = match commands::stores(&settings).as_slice() {
+            [] => None,
+            [(_, path)] => Some(Readers::new(path.clone())),
+            [(name, path), ..] => {
+                tracing::warn!(store = name, "the configuration has several stores; the query API shows this one");
+                Some(Readers::new(path.clone()))
+            }
+        };
+        if let Some(readers) = readers.clone() {
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                shutdown.cancelled().await;
+                readers.close();
+            });
+        }
+        let components = settings.components.iter().filter(|one| one.enabled).map(component).collect();
+        let subject = Subject { metrics, status: runtime.status(), components, readers };
+        let (api, stop) = (api.clone(), api_stop.clone());
+        tokio::spawn(async move { api::serve(listener, &api, subject, stop).await });
     }
     let ended = runtime.run(shutdown).await;
     api_stop.cancel();
@@ -102,6 +120,15 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn component(component: &engine::config::Component) -> Component {
+    Component {
+        section: component.section.as_str().to_owned(),
+        name: component.name.clone(),
+        r#type: component.r#type.clone(),
+        inputs: component.inputs.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! For people at a terminal: sessions, one run as a tree, what comes in.
+//! For people at a terminal: one run as a tree, what comes in.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::{Event, Kind, Status, Timestamp};
+use engine::{Event, Kind, Status};
 use serde::Deserialize;
-use sinks::sqlite_store::{Condition, ExportError, ListRequest, Reader, Run};
+use sinks::sqlite_store::{Condition, ExportError, Reader, Run};
 
 use crate::cli::Failure;
 use crate::text::{self, Style};
@@ -42,50 +42,19 @@ fn told(event: &Event) -> Told {
     event.attributes.as_ref().and_then(|json| serde_json::from_str(json.as_str()).ok()).unwrap_or_default()
 }
 
-/// `openclaw-trace sessions`.
-pub(crate) fn sessions(db: &Path, most: usize, json: bool) -> Done {
-    let sessions = Reader::open(db)?.sessions(&ListRequest { limit: most, ..ListRequest::default() })?.items;
-    if json {
-        return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
-    }
-    if sessions.is_empty() {
-        return Ok("no session is stored yet; `openclaw-trace show` shows the latest run\n".to_owned());
-    }
-    let style = Style::of_output();
-    let head = format!(
-        "{:19}  {:>9}  {:>4}  {:>5}  {:>5}  {:>6}  {:>11}  {:>9}  {:>10}  session",
-        "last (UTC)", "lasted", "runs", "calls", "tools", "errors", "tokens in", "out", "cost"
-    );
-    let mut out = style.faint(&head) + "\n";
-    for session in sessions {
-        let time = |text: &str| text.parse().unwrap_or_else(|_| Timestamp::from_nanos(0));
-        let (started, at) = (time(&session.started), time(&session.ended));
-        #[allow(clippy::cast_precision_loss)]
-        let lasted = text::duration(at.as_nanos().saturating_sub(started.as_nanos()) as f64 / 1e6);
-        let sums = &session.sums;
-        let errors = format!("{:>6}", text::count(sums.errors));
-        // A cost that leaves calls out is a lower bound, and says so.
-        let more = if sums.unpriced > 0 { "+" } else { "" };
-        let _ = writeln!(
-            out,
-            "{:19}  {lasted:>9}  {:>4}  {:>5}  {:>5}  {}  {:>11}  {:>9}  {:>10}  {}",
-            text::moment(at),
-            session.runs,
-            sums.llm_calls,
-            sums.tool_calls,
-            if sums.errors > 0 { style.bad(&errors) } else { errors },
-            text::count(sums.input_tokens),
-            text::count(sums.output_tokens),
-            text::money(sums.cost_usd) + more,
-            style.bold(&text::line(&session.session_id, 60)),
-        );
-    }
-    Ok(out)
+/// How long what was stored just now is waited for, until the running instance has summed it up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Opens a store whose sums are asked for.
+pub(crate) fn open(db: &Path) -> Result<Reader, Failure> {
+    let reader = Reader::open(db)?;
+    reader.settle(PATIENCE)?;
+    Ok(reader)
 }
 
 /// `openclaw-trace show [RUN]`.
 pub(crate) fn show(db: &Path, id: Option<&str>, whole: bool, json: bool) -> Done {
-    let reader = Reader::open(db)?;
+    let reader = open(db)?;
     let id = match id {
         Some(id) => one_like(&reader, id)?,
         None => {
@@ -120,7 +89,7 @@ fn one_like(reader: &Reader, start: &str) -> Result<String, Failure> {
 }
 
 /// A run as a tree.
-fn draw(run: &Run, most: usize, style: Style) -> String {
+pub(crate) fn draw(run: &Run, most: usize, style: Style) -> String {
     let (start, end) = run.span_of_time();
     #[allow(clippy::cast_precision_loss)]
     let lasted = text::duration(end.as_nanos().saturating_sub(start.as_nanos()) as f64 / 1e6);

@@ -5,6 +5,7 @@ use std::path::Path;
 use sinks::sqlite_store::{By, Group, Reader, Stats};
 
 use crate::cli::Failure;
+use crate::lists::cost;
 use crate::table::{Mark, Side, Table};
 use crate::text::{self, Style};
 
@@ -27,8 +28,8 @@ fn behind(reader: &Reader) -> Result<String, Failure> {
     Ok(match behind {
         0 => String::new(),
         _ => format!(
-            "{} of the latest events are not summed up yet: a running openclaw-trace does it within a second\n",
-            text::count(behind)
+            "{} not summed up yet: a running openclaw-trace does it within a second\n",
+            text::counted(behind, "event")
         ),
     })
 }
@@ -51,46 +52,56 @@ fn draw(stats: &Stats, by: By, style: Style) -> String {
     // A tool takes no tokens of its own.
     let priced = by != By::Tool;
     let calls = if by == By::Kind { "events" } else { "calls" };
-    let mut head = vec![(name, Side::Left), (calls, Side::Right), ("errors", Side::Right)];
+    let mut head = vec![(name, Side::Left)];
+    if by == By::Model {
+        head.push(("provider", Side::Left));
+    }
+    head.extend([(calls, Side::Right), ("errors", Side::Right)]);
     if priced {
         head.extend(["tokens in", "cached", "out", "cost"].map(|name| (name, Side::Right)));
     }
     head.extend(["p50", "p95", "p99", "longest"].map(|name| (name, Side::Right)));
     let mut table = Table::new(&head);
     for group in &stats.groups {
-        table.row(cells(group, priced, Mark::None));
+        table.row(cells(group, by, Mark::None));
     }
-    table.row(cells(&stats.total, priced, Mark::Bold));
+    table.row(cells(&stats.total, by, Mark::Bold));
     let mut out = table.draw(style);
     if priced && stats.total.unpriced > 0 {
         out += &format!(
-            "{} calls have no price, and the cost (+) leaves them out; give them one in [transforms.cost] (docs/cost.md)\n",
-            text::count(stats.total.unpriced)
+            "{} have no price, and the cost leaves them out; give them one in [transforms.cost] (docs/cost.md)\n",
+            text::counted(stats.total.unpriced, "call")
         );
     }
     out + &style.faint(&span) + "\n"
 }
 
-fn cells(group: &Group, priced: bool, mark: Mark) -> Vec<(String, Mark)> {
+fn cells(group: &Group, by: By, mark: Mark) -> Vec<(String, Mark)> {
     let cell = |text: String| (text, mark);
     let number = |number: u64| cell(text::count(number));
-    let name = match &group.provider {
-        Some(provider) => format!("{}  {}", text::line(&group.name, 60), text::line(provider, 30)),
-        None if group.name.is_empty() => "(no name)".to_owned(),
-        None => text::line(&group.name, 60),
-    };
-    let mut cells = vec![cell(name), number(group.calls)];
+    let nothing = || cell("-".to_owned());
+    let name = if group.name.is_empty() { "(no name)" } else { &group.name };
+    let mut cells = vec![cell(text::line(name, 60))];
+    if by == By::Model {
+        cells.push(cell(text::line(group.provider.as_deref().unwrap_or_default(), 30)));
+    }
+    cells.push(number(group.calls));
     cells.push((text::count(group.errors), if group.errors > 0 { Mark::Bad } else { mark }));
-    if priced {
-        let more = if group.unpriced > 0 { "+" } else { "" };
-        cells.extend([group.input_tokens, group.cached_tokens, group.output_tokens].map(number));
-        cells.push(cell(text::money(group.cost_usd) + more));
+    if by != By::Tool {
+        // What takes no tokens has none, which is not 0 of them.
+        let tokens = [group.input_tokens, group.cached_tokens, group.output_tokens];
+        if tokens == [0; 3] && group.cost_usd == 0.0 && group.unpriced == 0 {
+            cells.extend(std::iter::repeat_with(nothing).take(4));
+        } else {
+            cells.extend(tokens.map(number));
+            cells.push(cell(cost(group.cost_usd, group.unpriced)));
+        }
     }
     match &group.duration_ms {
         Some(times) => {
             cells.extend([times.p50, times.p95, times.p99, times.max].map(|time| cell(text::duration(time))));
         }
-        None => cells.extend(std::iter::repeat_n(cell("-".to_owned()), 4)),
+        None => cells.extend(std::iter::repeat_with(nothing).take(4)),
     }
     cells
 }

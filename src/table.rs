@@ -69,6 +69,7 @@ impl Table {
                     Side::Left => format!("{gap}{marked}{pad}"),
                 };
             }
+            line.truncate(line.trim_end_matches(' ').len());
             line + "\n"
         };
         let mut out = line(&mut self.head.iter().map(|(name, _)| (*name, Mark::Faint)));
@@ -89,6 +90,6 @@ mod tests {
         let cell = |text: &str| (text.to_owned(), Mark::None);
         table.row(vec![cell("a"), cell("1,234"), cell("x")]);
         table.row(vec![cell("模型模型"), cell("5"), cell("")]);
-        assert_eq!(table.draw(Style::plain()), "name          n  last\na         1,234  x\n模型模型      5  \n");
+        assert_eq!(table.draw(Style::plain()), "name          n  last\na         1,234  x\n模型模型      5\n");
     }
 }

@@ -58,6 +58,11 @@ pub(crate) fn count(number: u64) -> String {
     out
 }
 
+/// `1 call`, `12 calls`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `$0.0135`: four places, more where it is less than that.
 pub(crate) fn money(dollars: f64) -> String {
     if dollars != 0.0 && dollars.abs() < 0.0001 { format!("${dollars:.6}") } else { format!("${dollars:.4}") }
@@ -74,6 +79,21 @@ pub(crate) fn bytes(bytes: u64) -> String {
         size /= 1024.0;
     }
     format!("{size:.1} TiB")
+}
+
+/// `12.3/256.0 MiB`: both in the unit of the whole.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn bytes_of(used: u64, all: u64) -> String {
+    let whole = bytes(all);
+    let unit = whole.rsplit(' ').next().unwrap_or_default();
+    let size = match unit {
+        "bytes" => return format!("{used}/{whole}"),
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+    };
+    format!("{:.1}/{whole}", used as f64 / size)
 }
 
 /// `12`, `12.3k`, `4.5M`: a number where there is little room.
@@ -158,6 +178,10 @@ mod tests {
             ["5 ms", "999 ms", "1.5 s", "1 m 05 s", "2 h 01 m"]
         );
         assert_eq!([0, 1023, 1536, 256 << 20].map(bytes), ["0 bytes", "1023 bytes", "1.5 KiB", "256.0 MiB"]);
+        assert_eq!(
+            [(5, 10), (1 << 20, 256 << 20)].map(|(used, all)| bytes_of(used, all)),
+            ["5/10 bytes", "1.0/256.0 MiB"]
+        );
         assert_eq!([9_999, 12_345, 4_500_000].map(short), ["9,999", "12.3k", "4.5M"]);
         let second = |second: i64| Timestamp::from_nanos(second * 1_000_000_000);
         assert_eq!(

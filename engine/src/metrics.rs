@@ -3,8 +3,26 @@
 //! One registry for a process; each component registers its own families through
 //! [`Metrics::counter`] and its siblings, always with the label `component`.
 
+use std::collections::BTreeMap;
+
+use prometheus::proto::MetricType;
 use prometheus::{Encoder as _, HistogramOpts, Opts, TextEncoder};
 pub use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One figure of [`Metrics::figures`].
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Figure {
+    /// Without the prefix that all have.
+    pub name: String,
+    /// The component's name in the configuration, or `runtime`.
+    pub component: String,
+    /// Its other labels.
+    pub labels: BTreeMap<String, String>,
+    /// The figure.
+    pub value: f64,
+}
 
 /// Prefix of every family.
 const PREFIX: &str = "openclaw_trace";
@@ -54,6 +72,36 @@ impl Metrics {
             Ok(()) => String::from_utf8(out).unwrap_or_default(),
             Err(error) => format!("# not readable: {error}\n"),
         }
+    }
+
+    /// All of it, figure by figure: of a histogram how many (`_count`) and their sum (`_sum`).
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        for family in self.registry.gather() {
+            let name = family.name().strip_prefix(PREFIX).map_or(family.name(), |name| &name[1..]).to_owned();
+            for metric in family.get_metric() {
+                let mut labels: BTreeMap<String, String> =
+                    metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
+                let component = labels.remove("component").unwrap_or_default();
+                let mut add = |name: String, value: f64| {
+                    figures.push(Figure { name, component: component.clone(), labels: labels.clone(), value });
+                };
+                match family.get_field_type() {
+                    MetricType::COUNTER => add(name.clone(), metric.get_counter().get_value()),
+                    MetricType::GAUGE => add(name.clone(), metric.get_gauge().get_value()),
+                    MetricType::HISTOGRAM => {
+                        let histogram = metric.get_histogram();
+                        #[allow(clippy::cast_precision_loss)]
+                        add(format!("{name}_count"), histogram.get_sample_count() as f64);
+                        add(format!("{name}_sum"), histogram.get_sample_sum());
+                    }
+                    // None of ours is of another type.
+                    _ => {}
+                }
+            }
+        }
+        figures
     }
 
     /// The largest value of the gauges `openclaw_trace_{name}` over all components; `None` where no

@@ -20,6 +20,7 @@ mod format;
 mod outbox;
 mod query;
 mod read;
+mod readers;
 mod retention;
 mod rollup;
 mod schema;
@@ -48,6 +49,7 @@ pub use query::{
     Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree, export,
 };
 pub use read::ExportError;
+pub use readers::{AskError, Readers};
 use writer::{Command, Writer};
 
 /// Where the database stands on Augmi's machines: on the volume that outlives a deploy.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use engine::{Event, TraceId};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, params_from_iter};
+use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -94,14 +94,37 @@ impl Reader {
     /// # Errors
     /// [`Error`].
     pub fn events(&self, request: &PageRequest) -> Result<Page, Error> {
+        let (events, next) = self.paged(request, |row| {
+            let event = EventRow::read(row, request.bodies)?;
+            let weight = event.weight();
+            Ok((event, weight))
+        })?;
+        Ok(Page { events, next, scanned_to: time(next.map(|cursor| cursor.at)) })
+    }
+
+    /// One page of events as they were taken, and where to go on.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn whole_events(&self, request: &PageRequest) -> Result<(Vec<Event>, Option<Cursor>), Error> {
+        self.paged(request, |row| {
+            let event = read::event(row)?;
+            let weight = event.size_bytes();
+            Ok((event, weight))
+        })
+    }
+
+    fn paged<T>(
+        &self,
+        request: &PageRequest,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<(T, usize)>,
+    ) -> Result<(Vec<T>, Option<Cursor>), Error> {
         let runs = match &request.condition.run {
             Some(run) => self.names(run)?,
             None => Vec::new(),
         };
         let (from, to) = self.bounds(request)?;
-        let Some(to) = to.checked_sub(1).filter(|to| *to >= from) else {
-            return Ok(Page { events: Vec::new(), next: None, scanned_to: None });
-        };
+        let Some(to) = to.checked_sub(1).filter(|to| *to >= from) else { return Ok((Vec::new(), None)) };
         let descending = request.order == Order::Descending;
         let Cursor { at, id } =
             request.cursor.unwrap_or(if descending { Cursor::new(to, i64::MAX) } else { Cursor::new(from, i64::MIN) });
@@ -114,13 +137,9 @@ impl Reader {
             Some(edge) => (from, edge),
             None => (from, to),
         };
-        let found = self.page(request, &sql, !runs.is_empty(), (from, to), Cursor { at, id })?;
-        let (mut events, full, last) = found;
-        events.shrink_to_fit();
+        let (items, last) = self.page(request, &sql, !runs.is_empty(), (from, to), Cursor { at, id }, read)?;
         let end = if descending { Cursor::new(from, i64::MIN) } else { Cursor::new(to, i64::MAX) };
-        let next = if full { last } else { edge.map(|_| end) };
-        let scanned_to = next.map(|cursor| cursor.at);
-        Ok(Page { events, next, scanned_to: time(scanned_to) })
+        Ok((items, last.or(edge.map(|_| end))))
     }
 
     /// The time that is asked for; a session's is no longer than it lasted.
@@ -162,14 +181,16 @@ impl Reader {
         Ok(edge)
     }
 
-    fn page(
+    /// The items, and the place of the last one where there may be more.
+    fn page<T>(
         &self,
         request: &PageRequest,
         sql: &Sql,
         of_run: bool,
         (from, to): (i64, i64),
         cursor: Cursor,
-    ) -> Result<(Vec<EventRow>, bool, Option<Cursor>), Error> {
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<(T, usize)>,
+    ) -> Result<(Vec<T>, Option<Cursor>), Error> {
         let descending = request.order == Order::Descending;
         let (order, beyond) = if descending { ("DESC", "<") } else { ("ASC", ">") };
         let columns = read::COLUMNS;
@@ -183,17 +204,16 @@ impl Reader {
         let bounds = [from, to, cursor.at, cursor.id].map(Value::Integer);
         let mut statement = self.connection.prepare_cached(&text)?;
         let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(sql.values.iter().cloned())))?;
-        let (mut events, mut bytes, mut last) = (Vec::new(), 0, None);
+        let (mut items, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let event = EventRow::read(row, request.bodies)?;
-            bytes += event.weight();
-            last = Some(Cursor::new(row.get(3)?, event.id));
-            events.push(event);
-            if bytes >= PAGE_BYTES || events.len() == limit {
-                return Ok((events, true, last));
+            let (item, weight) = read(row)?;
+            items.push(item);
+            bytes += weight;
+            if bytes >= PAGE_BYTES || items.len() == limit {
+                return Ok((items, Some(Cursor::new(row.get(3)?, row.get(0)?))));
             }
         }
-        Ok((events, false, last))
+        Ok((items, None))
     }
 
     /// One event whole; `None` where it is not there.

@@ -86,6 +86,19 @@ impl Reader {
         Ok(self.connection.progress_handler(LOOK_EVERY, Some(move || Instant::now() > until))?)
     }
 
+    /// Waits until the rollup has all that is stored, but no longer than this: where no instance runs that sums
+    /// it up, it never has.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn settle(&self, patience: Duration) -> Result<(), Error> {
+        let until = Instant::now() + patience;
+        while self.last_id()? > rollup::cursor(&self.connection)? && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// What there is.
     ///
     /// # Errors

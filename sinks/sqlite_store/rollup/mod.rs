@@ -238,7 +238,7 @@ struct Told<'r> {
 
 impl Told<'_> {
     fn tokens(&self) -> Tokens {
-        let whole = |value| number(value).map_or(0, |number| clamp(number));
+        let whole = |value| number(value).map_or(0, clamp);
         Tokens {
             input: whole(self.input),
             cached: whole(self.cached),
