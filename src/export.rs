@@ -9,6 +9,7 @@ use sinks::sqlite_store::{Condition, Format, export as write};
 
 use crate::cli::Failure;
 use crate::progress::Bar;
+use crate::text;
 
 /// Writes the events that are such.
 pub(crate) fn export(
@@ -34,7 +35,7 @@ pub(crate) fn export(
     let file = private(db, path)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}; choose another file", path.display())))?;
     let count = written(db, condition, format, &mut BufWriter::new(file), Some(Bar::new("exporting")))?;
-    Ok(format!("{count} events written\n"))
+    Ok(format!("{} written\n", text::counted(count, "event")))
 }
 
 /// A file that only its owner reads: it holds what an agent said. Never the database itself.

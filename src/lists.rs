@@ -14,12 +14,14 @@ type Done = Result<String, Failure>;
 
 /// `openclaw-trace sessions`.
 pub(crate) fn sessions(db: &Path, request: ListRequest, json: bool) -> Done {
+    let any = request.from.is_none() && request.to.is_none();
     let sessions = all(&open(db)?, request, Reader::sessions)?;
     if json {
         return Ok(serde_json::to_string_pretty(&sessions).unwrap_or_default() + "\n");
     }
     if sessions.is_empty() {
-        return Ok("no such session is stored yet; `openclaw-trace runs` lists the runs\n".to_owned());
+        let what = if any { "no session is stored yet" } else { "no session of that time is stored" };
+        return Ok(format!("{what}; `openclaw-trace runs` lists the runs\n"));
     }
     let mut table = Table::new(&[
         ("last (UTC)", Side::Left),
@@ -55,12 +57,14 @@ pub(crate) fn sessions(db: &Path, request: ListRequest, json: bool) -> Done {
 
 /// `openclaw-trace runs`.
 pub(crate) fn runs(db: &Path, request: ListRequest, json: bool) -> Done {
+    let any = request == ListRequest { limit: request.limit, ..ListRequest::default() };
     let runs = all(&open(db)?, request, Reader::runs)?;
     if json {
         return Ok(serde_json::to_string_pretty(&runs).unwrap_or_default() + "\n");
     }
     if runs.is_empty() {
-        return Ok("no such run is stored yet; `openclaw-trace tail` shows what comes in\n".to_owned());
+        let what = if any { "no run is stored yet" } else { "no such run is stored" };
+        return Ok(format!("{what}; `openclaw-trace tail` shows what comes in\n"));
     }
     let mut table = Table::new(&[
         ("began (UTC)", Side::Left),

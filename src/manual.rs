@@ -1,5 +1,7 @@
 //! What is made from the command line's own description: shell completions and the man page.
 
+use std::io::Write as _;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -37,18 +39,25 @@ fn write_page(out: &mut Vec<u8>) -> std::io::Result<()> {
     man.render_version_section(out)
 }
 
-/// One command: what would be sections of its own page are parts of one here.
+/// One command: what would be a page of its own is one section here, so its parts have no heads.
 fn section(out: &mut Vec<u8>, above: &str, command: &clap::Command) -> std::io::Result<()> {
     let name = format!("{above} {}", command.get_name());
-    let man = Man::new(command.clone().bin_name(&name).display_name(&name));
+    let man = Man::new(command.clone().bin_name(&name).display_name(&name).disable_help_flag(true));
     let mut parts = Vec::new();
     man.render_description_section(&mut parts)?;
     man.render_synopsis_section(&mut parts)?;
     man.render_options_section(&mut parts)?;
-    let parts = String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ");
-    let parts = parts.strip_prefix(".SH DESCRIPTION\n").map(str::to_owned).unwrap_or(parts);
     let title = name.to_uppercase().replace('-', "\\-");
-    out.extend_from_slice(format!(".SH \"{title}\"\n{parts}").as_bytes());
+    writeln!(out, ".SH \"{title}\"")?;
+    for line in String::from_utf8_lossy(&parts).lines() {
+        match line {
+            // The head of a page, once for each part.
+            _ if line.starts_with(".ie ") || line.starts_with(".el ") => {}
+            ".SH DESCRIPTION" | ".SH OPTIONS" => {}
+            ".SH SYNOPSIS" => writeln!(out, ".PP")?,
+            _ => writeln!(out, "{line}")?,
+        }
+    }
     for sub in command.get_subcommands() {
         section(out, &name, sub)?;
     }

@@ -69,7 +69,7 @@ fn draw(stats: &Stats, by: By, style: Style) -> String {
     let mut out = table.draw(style);
     if priced && stats.total.unpriced > 0 {
         out += &format!(
-            "{} have no price, and the cost leaves them out; give them one in [transforms.cost] (docs/cost.md)\n",
+            "without a price, and left out of the cost: {}; key prices of the transform cost gives one (docs/cost.md)\n",
             text::counted(stats.total.unpriced, "call")
         );
     }

@@ -22,6 +22,32 @@ fn help_and_version_answer() {
     assert_eq!(home.bare().arg("plugins").arg("no-such-plugin").output().code, Some(2));
 }
 
+#[test]
+fn completions_and_the_man_page_name_every_command() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = home.bare().arg("completions").arg(shell).output();
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        for command in ["export", "store", "vacuum", "top", "stats"] {
+            assert!(output.stdout.contains(command), "{shell}: {command}");
+        }
+    }
+    assert_eq!(home.bare().arg("completions").arg("no-such-shell").output().code, Some(2));
+    let page = home.bare().arg("man").output();
+    assert_eq!(page.code, Some(0), "{}", page.stderr);
+    assert!(page.stdout.contains(".TH openclaw-trace 1"), "{}", page.stdout);
+    assert!(page.stdout.contains("OPENCLAW\\-TRACE STORE BACKUP"), "{}", page.stdout);
+}
+
+#[test]
+fn what_needs_a_terminal_says_so_where_there_is_none() {
+    let home = Home::new();
+    let output = home.bare().arg("top").output();
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+    assert!(output.stderr.contains("openclaw-trace stats"), "{}", output.stderr);
+    assert!(output.stdout.is_empty());
+}
+
 #[tokio::test]
 async fn an_export_sent_to_another_instance_is_the_same_export_there() {
     let (here, there) = (Home::new(), Home::new());

@@ -68,15 +68,20 @@ impl<W: Write> EventWriter<W> {
     /// # Errors
     /// When they cannot be written.
     pub fn new(format: Format, out: W) -> std::io::Result<Self> {
+        let mut writer = Self::further(format, out);
+        if let To::Table(table) = &mut writer.to {
+            table.write_record(COLUMNS).map_err(of_output)?;
+        }
+        Ok(writer)
+    }
+
+    /// Goes on where another one ended: a table's columns have been named.
+    pub fn further(format: Format, out: W) -> Self {
         let to = match format {
             Format::Ndjson => To::Lines(out),
-            Format::Csv => {
-                let mut table = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-                table.write_record(COLUMNS)?;
-                To::Table(Box::new(table))
-            }
+            Format::Csv => To::Table(Box::new(table(out))),
         };
-        Ok(Self { to })
+        Self { to }
     }
 
     /// Writes one event.
@@ -86,7 +91,7 @@ impl<W: Write> EventWriter<W> {
     pub fn write(&mut self, event: &Event) -> std::io::Result<()> {
         match &mut self.to {
             To::Lines(out) => writeln!(out, "{}", event.to_json()),
-            To::Table(table) => Ok(table.write_record(cells(event).iter().map(|cell| cell.as_bytes()))?),
+            To::Table(table) => table.write_record(cells(event).iter().map(|cell| cell.as_bytes())).map_err(of_output),
         }
     }
 
@@ -99,6 +104,18 @@ impl<W: Write> EventWriter<W> {
             To::Lines(out) => out.flush(),
             To::Table(table) => table.flush(),
         }
+    }
+}
+
+fn table<W: Write>(out: W) -> csv::Writer<W> {
+    csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out)
+}
+
+/// The output's own error, by which callers tell a reader that has gone.
+fn of_output(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -191,6 +208,9 @@ mod tests {
         event.kind = Kind::USAGE;
         assert_eq!(table(&[event])[1][12], "");
         assert_eq!(table(&[]).len(), 1);
+        let mut rest = Vec::new();
+        EventWriter::further(Format::Csv, &mut rest).write(&Event::new(Kind::LOG)).unwrap();
+        assert_eq!(String::from_utf8(rest).unwrap().matches("\r\n").count(), 1, "no head in the middle");
     }
 
     #[test]

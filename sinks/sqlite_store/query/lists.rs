@@ -16,7 +16,7 @@ const SCAN: i64 = 5000;
 const FAILED: &str = "(told_failed OR coalesce(own_failed, errors > 0))";
 
 /// Which page of a list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListRequest {
     /// Runs of this session.
     pub session: Option<String>,
