@@ -6,6 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use support::{Home, Request, Sidecar, captures, eventually, get, post};
 
 async fn send(sidecar: &Sidecar, events: &[Value]) {
@@ -222,4 +224,80 @@ async fn an_export_is_taken_again_as_the_very_same_events() {
     assert_eq!(get(second.api, "/api/v1/export?kind=*").await.text(), exported.text());
     second.stop().await;
     sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn an_otlp_export_is_what_an_otlp_receiver_takes() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    let mut events: Vec<Value> = (0..30).map(|at| call(&format!("r-{}", at % 3), "s", now() - at, "ok")).collect();
+    events
+        .extend((0..10).map(|at| json!({"kind": "log", "name": "gateway", "run_id": "r-1", "timestamp": now() - at})));
+    send(&sidecar, &events).await;
+    let exported = get(sidecar.api, "/api/v1/export?format=otlp").await;
+    let other = Home::new();
+    let second = other.setup().keep_forever().start().await;
+    for line in exported.text().lines() {
+        let path = if line.starts_with("{\"resourceSpans") { "/v1/traces" } else { "/v1/logs" };
+        let request = Request::new("POST", path).header("content-type", "application/json").body(line);
+        let answer = post(second.ingest, &request).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "nothing of it is rejected");
+    }
+    let sums = |runs: Value| -> Vec<Value> {
+        runs["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| json!([run["llm_calls"], run["input_tokens"], run["model"]]))
+            .collect()
+    };
+    let sent = sums(ask(&sidecar, "/api/v1/runs").await);
+    assert_eq!(sent.len(), 3);
+    assert_eq!(sums(ask(&second, "/api/v1/runs").await), sent);
+    second.stop().await;
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_stored_is_streamed_and_a_client_goes_on_where_it_was() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    send(&sidecar, &[call("before", "s", now(), "ok")]).await;
+    let mut following = Follower::new(sidecar.api, "/api/v1/stream?session=s").await;
+    following.until("connected").await;
+    send(&sidecar, &[call("other", "t", now(), "ok"), call("new", "s", now() + 1, "error")]).await;
+    let seen = following.until("\"run_id\":\"new\"").await;
+    assert!(!seen.contains("before") && !seen.contains("\"other\""), "{seen}");
+    assert!(seen.contains("event: event\nid: 3\ndata: {"), "{seen}");
+    let mut again = Follower::new(sidecar.api, "/api/v1/stream?after=1").await;
+    let seen = again.until("\"run_id\":\"new\"").await;
+    assert!(seen.contains("\"other\"") && !seen.contains("before"), "{seen}");
+    // A stream never ends by itself, and must not hold the stop.
+    sidecar.stop().await;
+}
+
+/// A client that reads an answer which does not end.
+struct Follower {
+    stream: tokio::net::TcpStream,
+    read: String,
+}
+
+impl Follower {
+    async fn new(address: std::net::SocketAddr, path: &str) -> Self {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(&Request::new("GET", path).bytes(address)).await.unwrap();
+        Self { stream, read: String::new() }
+    }
+
+    /// All that came until this did.
+    async fn until(&mut self, text: &str) -> String {
+        let mut buffer = [0; 4096];
+        while !self.read.contains(text) {
+            let read = tokio::time::timeout(support::PATIENCE, self.stream.read(&mut buffer)).await.expect("it comes");
+            let count = read.unwrap();
+            assert!(count > 0, "the stream ended: {}", self.read);
+            self.read.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        self.read.clone()
+    }
 }
