@@ -1,6 +1,7 @@
 //! The built-in sinks of openclaw-trace.
 
 pub mod augmi_push;
+pub mod otlp;
 pub mod sqlite_store;
 
 pub use augmi_push::AugmiPush;

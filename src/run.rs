@@ -85,12 +85,15 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
                 tracing::warn!(%address, "api port is reachable from outside this machine without a token; set one (key api.token, or TRACE_API_TOKEN)");
             }
         }
-        let readers = match commands::stores(&settings).as_slice() {
-            [] => None,
-            [(_, path)] => Some(Readers::new(path.clone())),
-            [(name, path), ..] => {
-                tracing::warn!(store = name, "the configuration has several stores; the query API shows this one");
-                Some(Readers::new(path.clone()))
+        let stores = commands::stores(&settings);
+        if let [(name, _), _, ..] = stores.as_slice() {
+            tracing::warn!(store = name, "the configuration has several stores; the query API shows this one");
+        }
+        let readers = match stores.first().map(|(_, path)| Readers::new(path)).transpose() {
+            Ok(readers) => readers,
+            Err(error) => {
+                tracing::error!(%error, "cannot start the reader's thread");
+                return ExitCode::FAILURE;
             }
         };
         if let Some(readers) = readers.clone() {

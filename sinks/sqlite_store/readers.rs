@@ -1,21 +1,20 @@
-//! A few readers for many askers: what a listener answers questions with.
+//! One reader for many askers: what a listener answers questions with.
 //!
-//! At most [`AT_ONCE`] questions are being answered, each within [`TIME`]; more wait their turn, and beyond
-//! [`WAITING`] the asker is told to come again. So a page that asks too much costs neither memory nor the writer.
+//! Questions are answered one after the other on a thread of their own, each within [`TIME`]; so many may wait as
+//! [`WAITING`] says, and beyond that the asker is told to come again. So a page that asks too much costs neither
+//! memory (one connection, one thread's heap) nor the writer. A question reads a bounded number of rows and
+//! takes milliseconds: on the one CPU of a small machine two at once would be no faster.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::query::Reader;
 use super::read::ExportError;
 use super::space::{self, Identity};
-
-/// Questions answered at once; the memory of each is its connection's cache and one page.
-const AT_ONCE: usize = 2;
 
 /// Questions that wait.
 const WAITING: usize = 64;
@@ -37,101 +36,78 @@ pub enum AskError {
     Store(#[from] ExportError),
 }
 
+type Question = Box<dyn FnOnce(&mut Connection) + Send>;
+
 /// See the module's description.
 pub struct Readers {
+    questions: Mutex<Option<SyncSender<Question>>>,
+}
+
+/// A reader that is opened when it is needed, and anew where the file is another one: the writer may have set it
+/// aside.
+struct Connection {
     path: PathBuf,
-    idle: Mutex<Vec<Open>>,
-    permits: Semaphore,
-    waiting: AtomicUsize,
-    closed: AtomicBool,
+    open: Option<(Reader, Option<Identity>)>,
 }
 
-/// A reader, and the file that it leads to: the writer may have set that aside.
-struct Open {
-    reader: Reader,
-    file: Option<Identity>,
-}
-
-impl Open {
-    fn new(path: &Path) -> Result<Self, ExportError> {
-        // Looked at first: a file replaced in between is noticed at the next use.
-        let file = space::identity(path);
-        Ok(Self { reader: Reader::open(path)?, file })
-    }
-}
-
-/// Counts one that waits for as long as it does.
-struct Waiting<'r>(&'r AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Connection {
+    fn ask<T>(&mut self, question: impl FnOnce(&Reader) -> Result<T, ExportError>) -> Result<T, ExportError> {
+        let now = space::identity(&self.path);
+        let mut open = match self.open.take() {
+            Some(open) if open.1 == now => open,
+            // Looked at first: a file replaced in between is noticed at the next use.
+            _ => (Reader::open(&self.path)?, now),
+        };
+        open.0.limit(TIME)?;
+        // A reader that failed is not used again: its file may be damaged, or another one by now.
+        let answer = question(&open.0)?;
+        self.open = Some(open);
+        Ok(answer)
     }
 }
 
 impl Readers {
-    /// Readers of this file, which are opened when they are needed.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            idle: Mutex::default(),
-            permits: Semaphore::new(AT_ONCE),
-            waiting: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-        })
+    /// Readers of this file, which is opened at the first question.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub fn new(path: &Path) -> std::io::Result<Arc<Self>> {
+        let (sender, receiver) = sync_channel::<Question>(WAITING);
+        let mut connection = Connection { path: path.to_owned(), open: None };
+        std::thread::Builder::new().name("reader".to_owned()).stack_size(512 * 1024).spawn(move || {
+            while let Ok(question) = receiver.recv() {
+                question(&mut connection);
+            }
+        })?;
+        Ok(Arc::new(Self { questions: Mutex::new(Some(sender)) }))
     }
 
-    /// Answers a question on a thread where it may block.
+    /// Answers a question on the thread where it may block.
     ///
     /// # Errors
     /// [`AskError`].
     pub async fn ask<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         question: impl FnOnce(&Reader) -> Result<T, ExportError> + Send + 'static,
     ) -> Result<T, AskError> {
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            return Err(AskError::Busy);
-        }
-        let _permit = self.permits.acquire().await.map_err(|_| AskError::Closed)?;
-        drop(waiting);
-        if self.closed.load(Ordering::Acquire) {
-            return Err(AskError::Closed);
-        }
-        let readers = Arc::clone(self);
-        let answer = tokio::task::spawn_blocking(move || {
-            let mut open = readers.take()?;
-            open.reader.limit(TIME)?;
-            // A reader that failed is not used again: its file may be damaged, or another one by now.
-            let answer = question(&open.reader)?;
-            readers.give_back(open);
-            Ok(answer)
+        let (done, answer) = oneshot::channel();
+        let question: Question = Box::new(move |connection| {
+            // Who asked may have gone while it waited.
+            if !done.is_closed() {
+                let _ = done.send(connection.ask(question));
+            }
         });
-        answer.await.map_err(|_| AskError::Closed)?
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Open>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Result<Open, ExportError> {
-        let now = space::identity(&self.path);
-        let open = self.idle().pop().filter(|open| open.file == now);
-        open.map_or_else(|| Open::new(&self.path), Ok)
-    }
-
-    fn give_back(&self, open: Open) {
-        let mut idle = self.idle();
-        if !self.closed.load(Ordering::Acquire) && idle.len() < AT_ONCE {
-            idle.push(open);
+        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match questions.ok_or(AskError::Closed)?.try_send(question) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(AskError::Busy),
+            Err(TrySendError::Disconnected(_)) => return Err(AskError::Closed),
         }
+        Ok(answer.await.map_err(|_| AskError::Closed)??)
     }
 
     /// Lets go of the file, so that the last connection to close is the writer's, which moves the log into it.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.permits.close();
-        self.idle().clear();
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
+use engine::Event;
 use futures_util::stream;
 use sinks::sqlite_store::{Cursor, Order, PageRequest, Readers};
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,9 +17,35 @@ use super::{Api, query, refused, with_header};
 /// Events read at once: no transaction is held while the client takes them.
 const PAGE: usize = 200;
 
+/// How a download is written.
+#[derive(Clone, Copy)]
+enum Format {
+    Ndjson,
+    Otlp,
+}
+
+impl Format {
+    /// Its media type, and the name that a browser gives to the file.
+    fn file(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ndjson => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.ndjson\""),
+            Self::Otlp => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.otlp.jsonl\""),
+        }
+    }
+
+    fn write(self, events: &[Event]) -> String {
+        let lines: Vec<String> = match self {
+            Self::Ndjson => events.iter().map(Event::to_json).collect(),
+            Self::Otlp => sinks::otlp::requests(events).iter().map(ToString::to_string).collect(),
+        };
+        lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
+    }
+}
+
 /// One download.
 struct Download {
     readers: Arc<Readers>,
+    format: Format,
     request: PageRequest,
     done: bool,
     _permit: OwnedSemaphorePermit,
@@ -40,7 +67,11 @@ pub(super) async fn export(
         limit: PAGE,
         ..PageRequest::default()
     };
-    let download = Download { readers, request, done: false, _permit: permit };
+    let format = match parameters.text("format").as_deref() {
+        Some("otlp") => Format::Otlp,
+        _ => Format::Ndjson,
+    };
+    let download = Download { readers, format, request, done: false, _permit: permit };
     let body = stream::unfold(download, |mut download| async move {
         if download.done {
             return None;
@@ -54,8 +85,9 @@ pub(super) async fn export(
             }
         }
     });
-    let response = with_header(Response::new(Body::from_stream(body)), header::CONTENT_TYPE, "application/x-ndjson");
-    Ok(with_header(response, header::CONTENT_DISPOSITION, "attachment; filename=\"openclaw-trace.ndjson\""))
+    let (media, file) = format.file();
+    let response = with_header(Response::new(Body::from_stream(body)), header::CONTENT_TYPE, media);
+    Ok(with_header(response, header::CONTENT_DISPOSITION, file))
 }
 
 async fn next(download: &mut Download) -> Result<Bytes, String> {
@@ -64,10 +96,5 @@ async fn next(download: &mut Download) -> Result<Bytes, String> {
     let (events, next): (_, Option<Cursor>) = asked.map_err(|error| error.to_string())?;
     download.done = next.is_none();
     download.request.cursor = next;
-    let mut out = String::new();
-    for event in events {
-        out.push_str(&event.to_json());
-        out.push('\n');
-    }
-    Ok(Bytes::from(out))
+    Ok(Bytes::from(download.format.write(&events)))
 }

@@ -195,6 +195,11 @@ async fn read_answer(reader: &mut (impl tokio::io::AsyncRead + Unpin), read: &mu
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    if chunked {
+        let body = read_chunks(reader, read).await?;
+        return Ok(Answer { status, headers, body });
+    }
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
     let length: usize = length.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "bad content-length"))?;
     while read.len() < length {
@@ -204,4 +209,31 @@ async fn read_answer(reader: &mut (impl tokio::io::AsyncRead + Unpin), read: &mu
     }
     let body = read.drain(..length).collect();
     Ok(Answer { status, headers, body })
+}
+
+async fn read_chunks(reader: &mut (impl tokio::io::AsyncRead + Unpin), read: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let Some(line) = read.windows(2).position(|window| window == b"\r\n") else {
+            more(reader, read).await?;
+            continue;
+        };
+        let length = usize::from_str_radix(&String::from_utf8_lossy(&read[..line]), 16)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "bad length of a chunk"))?;
+        while read.len() < line + 2 + length + 2 {
+            more(reader, read).await?;
+        }
+        body.extend_from_slice(&read[line + 2..line + 2 + length]);
+        read.drain(..line + 2 + length + 2);
+        if length == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+async fn more(reader: &mut (impl tokio::io::AsyncRead + Unpin), read: &mut Vec<u8>) -> io::Result<()> {
+    match reader.read_buf(read).await? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed inside an answer")),
+        _ => Ok(()),
+    }
 }
