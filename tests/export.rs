@@ -8,13 +8,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Home, Output, Request, post};
+use support::{Home, Output, Request, eventually, get, post};
 
 async fn with_events(home: &Home, events: &[Value]) {
     let sidecar = home.setup().keep_forever().start().await;
-    for part in events.chunks(500) {
-        let answer = post(sidecar.ingest, &Request::events(serde_json::to_string(part).unwrap())).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+    for part in events.chunks(200) {
+        // The credits of the part before may still be on their way back.
+        let request = Request::events(serde_json::to_string(part).unwrap());
+        eventually("taken", async || post(sidecar.ingest, &request).await.status == 200).await;
     }
     sidecar.stop().await;
 }
@@ -130,4 +131,23 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
         let ended = child.wait_with_output().unwrap();
         assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn the_api_and_the_command_write_the_same_table() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    // More than the API reads at once.
+    let events: Vec<_> = (0..450)
+        .map(|at| json!({"kind": "log", "name": format!("n{at}"), "timestamp": 1_764_000_000_000_i64 + at}))
+        .collect();
+    let answer = post(sidecar.ingest, &Request::events(serde_json::to_string(&events).unwrap())).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let table = export(&home, &["--format", "csv"]).stdout;
+    let answer = get(sidecar.api, "/api/v1/export?format=csv&kind=*").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
+    assert_eq!(answer.text(), table);
+    assert_eq!(table.matches("\r\n").count(), 451);
+    sidecar.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Events as a download.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use engine::Event;
 use futures_util::stream;
-use sinks::sqlite_store::{Cursor, Order, PageRequest, Readers};
+use sinks::sqlite_store::{self, Cursor, EventWriter, Order, PageRequest, Readers};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::parameters::Pairs;
@@ -20,7 +21,8 @@ const PAGE: usize = 200;
 /// How a download is written.
 #[derive(Clone, Copy)]
 enum Format {
-    Ndjson,
+    /// What the store's own writer knows.
+    Plain(sqlite_store::Format),
     Otlp,
 }
 
@@ -28,17 +30,33 @@ impl Format {
     /// Its media type, and the name that a browser gives to the file.
     fn file(self) -> (&'static str, &'static str) {
         match self {
-            Self::Ndjson => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.ndjson\""),
+            Self::Plain(sqlite_store::Format::Ndjson) => {
+                ("application/x-ndjson", "attachment; filename=\"openclaw-trace.ndjson\"")
+            }
+            Self::Plain(sqlite_store::Format::Csv) => {
+                ("text/csv; charset=utf-8; header=present", "attachment; filename=\"openclaw-trace.csv\"")
+            }
             Self::Otlp => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.otlp.jsonl\""),
         }
     }
 
-    fn write(self, events: &[Event]) -> String {
-        let lines: Vec<String> = match self {
-            Self::Ndjson => events.iter().map(Event::to_json).collect(),
-            Self::Otlp => sinks::otlp::requests(events).iter().map(ToString::to_string).collect(),
-        };
-        lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
+    /// One page; a table's columns are named at the head of the first.
+    fn write(self, events: &[Event], first: bool) -> std::io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        match self {
+            Self::Plain(format) => {
+                let mut writer =
+                    if first { EventWriter::new(format, &mut out)? } else { EventWriter::further(format, &mut out) };
+                events.iter().try_for_each(|event| writer.write(event))?;
+                writer.flush()?;
+            }
+            Self::Otlp => {
+                for request in sinks::otlp::requests(events) {
+                    writeln!(out, "{request}")?;
+                }
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -69,7 +87,8 @@ pub(super) async fn export(
     };
     let format = match parameters.text("format").as_deref() {
         Some("otlp") => Format::Otlp,
-        _ => Format::Ndjson,
+        Some("csv") => Format::Plain(sqlite_store::Format::Csv),
+        _ => Format::Plain(sqlite_store::Format::Ndjson),
     };
     let download = Download { readers, format, request, done: false, _permit: permit };
     let body = stream::unfold(download, |mut download| async move {
@@ -94,7 +113,8 @@ async fn next(download: &mut Download) -> Result<Bytes, String> {
     let request = download.request.clone();
     let asked = download.readers.ask(move |reader| reader.whole_events(&request)).await;
     let (events, next): (_, Option<Cursor>) = asked.map_err(|error| error.to_string())?;
+    let first = download.request.cursor.is_none();
     download.done = next.is_none();
     download.request.cursor = next;
-    Ok(Bytes::from(download.format.write(&events)))
+    download.format.write(&events, first).map(Bytes::from).map_err(|error| error.to_string())
 }
