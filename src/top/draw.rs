@@ -13,7 +13,7 @@ use crate::lists::{cost, time};
 use crate::text;
 
 /// Below this a list beside another has no room.
-const WIDE: u16 = 110;
+const WIDE: u16 = 130;
 
 const KEYS: &str = "q quit  Tab list  ↑↓ select  Enter open run  f failed only  p pause  ? help";
 
@@ -159,7 +159,7 @@ fn draw_machine(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
     let machine = &state.found.machine;
     let mut title = " machine, the last 10 minutes ".to_owned();
     if machine.incidents > 0 {
-        title = format!("{title}({} incidents) ", machine.incidents);
+        title = format!("{title}({}) ", text::counted(machine.incidents as u64, "incident"));
     }
     let block = Block::bordered().title(title);
     let inner = block.inner(area);
