@@ -18,7 +18,7 @@ impl Rig {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("t.db");
-        let connection = schema::open(&path, Synchronous::Normal, std::time::Duration::from_secs(1)).unwrap();
+        let connection = schema::open(&path, Synchronous::Normal, std::time::Duration::from_secs(1), false).unwrap();
         Self { _folder: folder, path, connection }
     }
 
@@ -229,7 +229,7 @@ fn a_file_of_the_first_version_is_summed_up_when_it_is_asked() {
     let session = rig.sessions().remove(0);
     assert_eq!((session.runs, session.sums.input_tokens), (1, 11));
     // And for good, once it is opened for writing.
-    rig.connection = schema::open(&rig.path, Synchronous::Normal, std::time::Duration::from_secs(1)).unwrap();
+    rig.connection = schema::open(&rig.path, Synchronous::Normal, std::time::Duration::from_secs(1), false).unwrap();
     rig.fold();
     assert_eq!(rig.sessions().remove(0), session);
 }
