@@ -301,3 +301,38 @@ impl Follower {
         self.read.clone()
     }
 }
+
+#[tokio::test]
+async fn the_full_text_index_finds_words_wherever_they_stand_and_can_be_turned_on_later() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    let said = |at: i64, output: Value| json!({"kind": "message", "timestamp": now() - 1000 + at, "output": output});
+    let events = [
+        said(1, json!("line one\nBrücken are built here")),
+        said(2, json!([{"role": "assistant", "content": "over the \"Bridge\" we go"}])),
+        json!({"kind": "tool_call", "name": "bridge_builder", "timestamp": now(), "error": "no bridge", "status": "error"}),
+        said(3, json!("nothing of the kind")),
+    ];
+    send(&sidecar, &events).await;
+    let count = async |sidecar: &Sidecar, words: &str| {
+        let page = ask(sidecar, &format!("/api/v1/events?q={words}&bodies=none")).await;
+        page["events"].as_array().unwrap().len()
+    };
+    assert_eq!(count(&sidecar, "bridge").await, 2, "by looking at each");
+    assert_eq!(count(&sidecar, "idg").await, 2, "also inside of words");
+    sidecar.stop().await;
+
+    let sidecar = home.setup().keep_forever().set("sinks.store.full_text", "true").start().await;
+    eventually("what was stored before is indexed", async || count(&sidecar, "built").await == 1).await;
+    for (words, expected) in [("bridge", 2), ("bruck", 1), ("bridge%20over", 1), ("bridge%20nothing", 0), ("kind", 1)] {
+        assert_eq!(count(&sidecar, words).await, expected, "{words}");
+    }
+    send(&sidecar, &[said(9, json!("a late bridge"))]).await;
+    eventually("what is stored now is indexed", async || count(&sidecar, "bridge").await == 3).await;
+    assert_eq!(count(&sidecar, "bridge&status=error").await, 1);
+    sidecar.stop().await;
+
+    let sidecar = home.setup().keep_forever().start().await;
+    assert_eq!(count(&sidecar, "idg").await, 3, "turned off again, each is looked at");
+    sidecar.stop().await;
+}

@@ -13,8 +13,8 @@ const MISTAKES: &[Mistake] = &[
         name: "credits_return_early",
         file: "batch.rs",
         changes: &[
-            ("    _credits: Credits,", "    _credits: (),"),
-            ("keep, _credits: credits }", "keep, _credits: drop(credits) }"),
+            ("    credits: Option<Credits>,", "    credits: Option<()>,"),
+            ("keep, credits: Some(credits) }", "keep, credits: Some(drop(credits)) }"),
         ],
     },
     Mistake {

@@ -75,8 +75,8 @@ struct Delivery {
     state: Mutex<State>,
     acknowledged: bool,
     keep: Vec<Keep>,
-    // Dropped with the delivery: after `drop` below has computed the outcome.
-    _credits: Credits,
+    /// Until the outcome is known.
+    credits: Option<Credits>,
 }
 
 #[derive(Default)]
@@ -97,6 +97,8 @@ impl Drop for Delivery {
         for hook in state.hooks.drain(..) {
             hook(&outcome);
         }
+        // Before the client hears of it: one that sends the next batch at once must find room.
+        drop(self.credits.take());
         if let Some(report) = state.report.take() {
             // A source that no longer waits (its client is gone) is no failure.
             let _ = report.send(outcome);
@@ -153,7 +155,7 @@ impl Batch {
             events: events.into_iter().map(Arc::new).collect(),
             duplicates: 0,
             confirmed: false,
-            delivery: Arc::new(Delivery { state: Mutex::new(state), acknowledged, keep, _credits: credits }),
+            delivery: Arc::new(Delivery { state: Mutex::new(state), acknowledged, keep, credits: Some(credits) }),
         };
         (batch, Receipt(receipt))
     }

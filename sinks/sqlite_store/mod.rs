@@ -17,6 +17,7 @@ pub mod care;
 mod counts;
 mod damage;
 mod format;
+mod full_text;
 mod outbox;
 mod query;
 mod read;
@@ -80,6 +81,8 @@ pub struct SqliteStore {
     pub disk_reserve: Size,
     /// `normal`: safe against a killed process; `full`: against a power loss too, and slower.
     pub synchronous: Synchronous,
+    /// Index words of names, errors, inputs and outputs, so that a search is fast on a large store.
+    pub full_text: bool,
     /// How often the write-ahead log is moved into the database.
     pub checkpoint_interval: Time,
     /// How often old events are looked for.
@@ -96,6 +99,7 @@ impl Default for SqliteStore {
             max_bytes: Size::mib(256),
             disk_reserve: Size::mib(32),
             synchronous: Synchronous::Normal,
+            full_text: false,
             checkpoint_interval: Time::seconds(300),
             retention_interval: Time::seconds(60),
             busy_timeout: Time::seconds(10),

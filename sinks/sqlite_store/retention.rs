@@ -3,7 +3,7 @@
 use engine::Timestamp;
 use rusqlite::{Connection, ToSql, TransactionBehavior, params};
 
-use super::space;
+use super::{full_text, space};
 
 /// Rows deleted in one transaction.
 const STEP: usize = 500;
@@ -115,6 +115,9 @@ fn delete(connection: &mut Connection, which: &str, bounds: &[&dyn ToSql]) -> ru
             "SELECT count(*) FROM events WHERE pushed_at IS NULL AND quarantined_at IS NULL AND id IN ({which})"
         ))?
         .query_row(bounds, |row| row.get(0))?;
+    if full_text::is_there(&transaction)? {
+        transaction.prepare_cached(&format!("DELETE FROM events_fts WHERE rowid IN ({which})"))?.execute(bounds)?;
+    }
     let deleted = transaction.prepare_cached(&format!("DELETE FROM events WHERE id IN ({which})"))?.execute(bounds)?;
     transaction.commit()?;
     Ok(Step { deleted, unsent: usize::try_from(unsent).unwrap_or(0), more: deleted > 0 })

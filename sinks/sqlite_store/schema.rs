@@ -104,7 +104,12 @@ impl FileError {
 ///
 /// # Errors
 /// [`FileError`].
-pub(super) fn open(path: &Path, synchronous: Synchronous, busy_timeout: Duration) -> Result<Connection, FileError> {
+pub(super) fn open(
+    path: &Path,
+    synchronous: Synchronous,
+    busy_timeout: Duration,
+    full_text: bool,
+) -> Result<Connection, FileError> {
     create_private(path).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
     // Left behind by a process that did not close the file: a crash, a power loss.
     let unclean = super::space::wal_bytes(path) > 0;
@@ -129,6 +134,7 @@ pub(super) fn open(path: &Path, synchronous: Synchronous, busy_timeout: Duration
     check_owner(&connection, path, sqlite)?;
     set_up(&connection, synchronous).map_err(sqlite)?;
     migrate(&mut connection, sqlite)?;
+    super::full_text::set_up(&connection, full_text).map_err(sqlite)?;
     // Reads the end of the table, so that a file cut short is met now and not at the first write.
     connection.query_row("SELECT max(id), max(ts) FROM events", [], |_| Ok(())).map_err(sqlite)?;
     // A damaged page might else be met in weeks, or only by readers, and what is stored meanwhile be lost with it.

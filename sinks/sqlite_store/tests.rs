@@ -366,6 +366,23 @@ async fn the_file_stays_within_its_budget_and_pushed_events_go_first() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_goes_from_the_full_text_index_too() {
+    let mut rig = Rig::new();
+    rig.config.full_text = true;
+    rig.config.max_bytes = Size::mib(1);
+    rig.config.retention_interval = Time(Duration::from_millis(50));
+    let mut sink = rig.open().await;
+    for _ in 0..40 {
+        let events: Vec<_> = (0..20).map(|_| event(&"word ".repeat(800))).collect();
+        assert_eq!(write(&mut sink, events).await, STORED);
+    }
+    until(|| rig.count("events") < 300).await;
+    sink.close().await.unwrap();
+    let (left, found) = (rig.count("events"), rig.count("events_fts WHERE events_fts MATCH 'word'"));
+    assert!(left > 0 && left == found, "{left} events, {found} in the index");
+}
+
+#[tokio::test]
 async fn below_the_reserve_nothing_is_taken_and_the_gate_says_so() {
     let mut rig = Rig::new();
     rig.config.disk_reserve = Size(u64::MAX / 2);

@@ -17,7 +17,7 @@ use super::retention::{self, Budget};
 use super::schema::{self, FileError};
 use super::space::{self, Identity, Volume};
 use super::transaction::{self, Change};
-use super::{SqliteStore, Synchronous, damage, rollup};
+use super::{SqliteStore, Synchronous, damage, full_text, rollup};
 
 const WAL_WARN: u64 = 10 * 1024 * 1024;
 const WAL_LIMIT: u64 = 50 * 1024 * 1024;
@@ -48,6 +48,7 @@ pub(super) enum Command {
 pub(super) struct Writer {
     path: PathBuf,
     synchronous: Synchronous,
+    full_text: bool,
     busy_timeout: Duration,
     budget: Budget,
     checkpoint_interval: Duration,
@@ -86,12 +87,13 @@ impl Writer {
         gate: watch::Sender<Option<Refusal>>,
         counts: Counts,
     ) -> Result<Self, FileError> {
-        let connection = open_or_set_aside(&path, config.synchronous, config.busy_timeout.0)?;
+        let connection = open_or_set_aside(&path, config.synchronous, config.busy_timeout.0, config.full_text)?;
         let now = Instant::now();
         Ok(Self {
             volume: Volume::new(&path, config.disk_reserve.0),
             losses: cx.losses.clone(),
             synchronous: config.synchronous,
+            full_text: config.full_text,
             busy_timeout: config.busy_timeout.0,
             budget: Budget { days: config.retention_days, bytes: config.max_bytes.0 },
             checkpoint_interval: config.checkpoint_interval.0,
@@ -306,10 +308,12 @@ impl Writer {
             return;
         }
         self.last_fold = now;
-        match rollup::step(&mut self.connection, self.budget.days, Timestamp::now()) {
-            Ok(step) => {
+        let folded = rollup::step(&mut self.connection, self.budget.days, Timestamp::now());
+        let indexed = if self.full_text { full_text::step(&mut self.connection) } else { Ok(false) };
+        match folded.and_then(|step| Ok((step, indexed?))) {
+            Ok((step, more)) => {
                 self.fold_failed = false;
-                self.next_fold = step.more.then_some(now);
+                self.next_fold = (step.more || more).then_some(now);
                 self.counts.folded.inc_by(step.folded as u64);
             }
             Err(error) => {
@@ -414,7 +418,7 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        match open_or_set_aside(&self.path, self.synchronous, self.busy_timeout) {
+        match open_or_set_aside(&self.path, self.synchronous, self.busy_timeout, self.full_text) {
             Ok(connection) => {
                 self.connection = connection;
                 self.next_fold = Some(Instant::now());
@@ -467,8 +471,10 @@ fn open_or_set_aside(
     path: &std::path::Path,
     synchronous: Synchronous,
     busy: Duration,
+    full_text: bool,
 ) -> Result<Connection, FileError> {
-    let error = match schema::open(path, synchronous, busy) {
+    let open = || schema::open(path, synchronous, busy, full_text);
+    let error = match open() {
         Err(error) if error.is_damage() => error,
         opened => return opened,
     };
@@ -478,5 +484,5 @@ fn open_or_set_aside(
         aside = %aside.display(),
         "the database is damaged: it was set aside and a new one begun; `sqlite3 FILE .recover` may save what is in it"
     );
-    schema::open(path, synchronous, busy)
+    open()
 }

@@ -7,14 +7,14 @@ use std::str::FromStr;
 
 use engine::{Event, TraceId};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{OptionalExtension as _, Row, params, params_from_iter};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::condition::{Condition, Order, Sql};
 use super::row::{Bodies, EventRow, StoredEvent, time};
 use super::{Error, Reader};
-use crate::sqlite_store::read;
+use crate::sqlite_store::{full_text, read};
 
 /// Events that one page looks at; fewer where their texts are read.
 const SCAN: i64 = 5000;
@@ -123,6 +123,12 @@ impl Reader {
             Some(run) => self.names(run)?,
             None => Vec::new(),
         };
+        let words = request.condition.text.as_deref().and_then(full_text::question);
+        if let Some(words) = words
+            && full_text::is_there(&self.connection)?
+        {
+            return self.found(request, &words, &runs, read);
+        }
         let (from, to) = self.bounds(request)?;
         let Some(to) = to.checked_sub(1).filter(|to| *to >= from) else { return Ok((Vec::new(), None)) };
         let descending = request.order == Order::Descending;
@@ -179,6 +185,56 @@ impl Reader {
             .optional()?;
         // All of them at one and the same time: that time is looked at whole.
         Ok(edge)
+    }
+
+    /// What the full-text index finds, in the order of arrival, which is nearly that of time.
+    fn found<T>(
+        &self,
+        request: &PageRequest,
+        words: &str,
+        runs: &[String],
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<(T, usize)>,
+    ) -> Result<(Vec<T>, Option<Cursor>), Error> {
+        let (order, beyond, begin) = match request.order {
+            Order::Descending => ("DESC", "<", i64::MAX),
+            Order::Ascending => ("ASC", ">", i64::MIN),
+        };
+        let after = request.cursor.map_or(begin, |cursor| cursor.id);
+        let matches = format!(
+            "SELECT rowid FROM events_fts WHERE events_fts MATCH ? AND rowid {beyond} ? ORDER BY rowid {order}"
+        );
+        // The place of the last match that this page looks at.
+        let edge: Option<i64> = self
+            .connection
+            .prepare_cached(&format!("{matches} LIMIT 1 OFFSET {SCAN_TEXT}"))?
+            .query_row(params![words, after], |row| row.get(0))
+            .optional()?;
+        let condition = Condition { text: None, ..request.condition.clone() };
+        let Sql { text, values } = condition.sql(runs);
+        let columns = read::COLUMNS;
+        let limit = request.limit.max(1);
+        let (from, to) = (condition.from.unwrap_or(i64::MIN), condition.to.unwrap_or(i64::MAX));
+        // CROSS JOIN: the matches are gone through, and each event looked up.
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {columns} FROM ({matches} LIMIT {}) AS found CROSS JOIN events ON events.id = found.rowid
+             WHERE ts >= ? AND ts < ? AND {text} ORDER BY id {order} LIMIT {limit}",
+            SCAN_TEXT + 1
+        ))?;
+        let bounds = [Value::Text(words.to_owned()), Value::Integer(after), Value::Integer(from), Value::Integer(to)];
+        let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(values)))?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let (item, weight) = read(row)?;
+            items.push(item);
+            bytes += weight;
+            if bytes >= PAGE_BYTES || items.len() == limit {
+                return Ok((items, Some(Cursor::new(row.get(3)?, row.get(0)?))));
+            }
+        }
+        let Some(edge) = edge else { return Ok((items, None)) };
+        let at = self.connection.prepare_cached("SELECT ts FROM events WHERE id = ?1")?;
+        let at: Option<i64> = { at }.query_row([edge], |row| row.get(0)).optional()?;
+        Ok((items, Some(Cursor::new(at.unwrap_or(0), edge))))
     }
 
     /// The items, and the place of the last one where there may be more.

@@ -83,7 +83,7 @@ impl Samples {
                     names.filter_map(|name| value(name)).reduce(|one, two| one + two)
                 }
             };
-            if let Some(value) = value {
+            if let Some(value) = value.map(|value| value.clamp(-1e15, 1e15)) {
                 *sample = Sample { count: 1, sum: value, max: value };
             }
         }

@@ -46,6 +46,9 @@ pub(in crate::sqlite_store) struct Cell {
 const STEPS: f64 = 8.0;
 const ONE_MILLI: f64 = 64.0;
 
+/// The longest duration that is believed: some 30 years of milliseconds.
+const LONGEST: f64 = 1e12;
+
 impl Cell {
     pub(in crate::sqlite_store) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
@@ -62,6 +65,8 @@ impl Cell {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn took(&mut self, millis: f64) {
+        // A client may send what it likes; a sum of it must stay a number.
+        let millis = millis.min(LONGEST);
         self.timed += 1;
         self.duration_sum += millis;
         self.duration_max = self.duration_max.max(millis);

@@ -18,7 +18,7 @@ impl Rig {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("t.db");
-        let connection = schema::open(&path, Synchronous::Normal, std::time::Duration::from_secs(1)).unwrap();
+        let connection = schema::open(&path, Synchronous::Normal, std::time::Duration::from_secs(1), false).unwrap();
         Self { _folder: folder, path, connection }
     }
 
@@ -229,7 +229,7 @@ fn a_file_of_the_first_version_is_summed_up_when_it_is_asked() {
     let session = rig.sessions().remove(0);
     assert_eq!((session.runs, session.sums.input_tokens), (1, 11));
     // And for good, once it is opened for writing.
-    rig.connection = schema::open(&rig.path, Synchronous::Normal, std::time::Duration::from_secs(1)).unwrap();
+    rig.connection = schema::open(&rig.path, Synchronous::Normal, std::time::Duration::from_secs(1), false).unwrap();
     rig.fold();
     assert_eq!(rig.sessions().remove(0), session);
 }
@@ -263,4 +263,30 @@ fn samples_keep_their_mean_and_highest() {
     let hour = rig.reader().resources(begin - 60 * NANOS, begin + 3600 * NANOS, 300).unwrap();
     assert_eq!(hour.t.len(), 4);
     assert!((hour.step_seconds - 15.0).abs() < 1e-9);
+}
+
+#[test]
+fn figures_without_measure_leave_sums_that_are_numbers() {
+    let mut rig = Rig::new();
+    let mut events = Vec::new();
+    for at in 0..3 {
+        let mut event = call("r", Some("s"), at, 1.6e308, 1, 0.0);
+        let told = r#"{"gen_ai.usage.input_tokens":1e300,"gen_ai.usage.output_tokens":-5,"cost_usd":1e308}"#;
+        event.attributes = Some(Json::parse(told).unwrap());
+        let mut sample = Event::new(Kind::METRIC);
+        sample.name = Some("container.resources".to_owned());
+        sample.attributes = Some(Json::parse(r#"{"openclaw_trace.cpu.utilization":1.7e308}"#).unwrap());
+        events.extend([event, sample]);
+    }
+    rig.store(events);
+    rig.fold();
+    let now = Timestamp::now().as_nanos();
+    let stats = rig.reader().stats(By::Model, now - 3600 * NANOS, now + NANOS, None).unwrap();
+    let told = stats.total.duration_ms.unwrap();
+    assert!([told.p50, told.p99, told.max, told.mean].iter().all(|figure| figure.is_finite()), "{told:?}");
+    assert!(stats.total.cost_usd.is_finite() && stats.total.output_tokens == 0);
+    let machine = rig.reader().resources(now - 86_400 * NANOS, now + NANOS, 100).unwrap();
+    assert!(machine.series["cpu_utilization"].iter().flatten().all(|figure| figure.is_finite()));
+    let session = rig.sessions().remove(0);
+    assert!(session.sums.cost_usd.is_finite() && session.sums.input_tokens > 0, "{session:?}");
 }
