@@ -58,6 +58,20 @@ async fn a_check_tells_a_whole_file_from_a_damaged_one_and_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_store_with_a_full_text_index_is_checked_vacuumed_and_copied_too() {
+    let home = Home::new();
+    let setup = home.setup().keep_forever().set("sinks.store.full_text", "true");
+    let sidecar = setup.clone().start().await;
+    assert_eq!(post(sidecar.ingest, &Request::events(marked("one").to_string())).await.status, 200);
+    sidecar.stop().await;
+    for args in [&["check"][..], &["vacuum"], &["check"], &["backup", "copy.db"]] {
+        let done = store(&home, args);
+        assert_eq!(done.code, Some(0), "{args:?}: {}", done.stderr);
+    }
+    assert_eq!(integrity(&home.path("copy.db")), "ok");
+}
+
+#[tokio::test]
 async fn a_vacuum_waits_for_nobody_and_gives_the_room_back() {
     let home = Home::new();
     filled(&home, 1500).await;

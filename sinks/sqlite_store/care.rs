@@ -313,14 +313,16 @@ mod tests {
         Arc::new(|_, _| ())
     }
 
-    fn counting() -> (Progress, Arc<Mutex<Vec<(u64, u64)>>>) {
+    type Told = Arc<Mutex<Vec<(u64, u64)>>>;
+
+    fn counting() -> (Progress, Told) {
         let told = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&told);
         (Arc::new(move |done, all| told.lock().unwrap().push((done, all))), kept)
     }
 
     fn filled(path: &Path, events: i64) -> Connection {
-        let connection = schema::open(path, Synchronous::Normal, MOMENT).unwrap();
+        let connection = schema::open(path, Synchronous::Normal, MOMENT, false).unwrap();
         connection.execute_batch("BEGIN").unwrap();
         for at in 0..events {
             let id = i128::from(at).to_be_bytes();
@@ -378,7 +380,7 @@ mod tests {
         drop(connection);
         let done = vacuum(&path, &silent()).unwrap();
         assert!(done.after < done.before / 4, "{done:?}");
-        let connection = schema::open(&path, Synchronous::Normal, MOMENT).unwrap();
+        let connection = schema::open(&path, Synchronous::Normal, MOMENT, false).unwrap();
         assert_eq!(events(&connection).unwrap(), 100);
         // An id is never used again, and space is still given back bit by bit.
         let next: i64 = connection

@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn lines_are_what_the_ingest_takes() {
         let event = Event::from_json(r#"{"kind":"log","name":"=1"}"#).unwrap();
-        assert_eq!(written(Format::Ndjson, &[event.clone()]), format!("{}\n", event.to_json()).into_bytes());
+        let line = format!("{}\n", event.to_json());
+        assert_eq!(written(Format::Ndjson, &[event]), line.into_bytes());
         assert!(written(Format::Ndjson, &[]).is_empty());
     }
 

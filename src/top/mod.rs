@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::cli::Failure;
 use poll::Poller;
@@ -39,15 +40,27 @@ pub(crate) fn top(db: &Path) -> Result<String, Failure> {
     let poller = Poller::open(db)?;
     let failed = |error: std::io::Error| Failure::failed(format!("the terminal cannot be used: {error}"));
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
-    }
+    watch_signals(Arc::clone(&stop)).map_err(failed)?;
     // Also puts the screen back where the program panics.
     let mut terminal = ratatui::try_init().map_err(failed)?;
     let state = State::new(db.display().to_string(), no_color());
     let ended = live(&mut terminal, poller, state, &stop);
     ratatui::restore();
     ended.map(|()| String::new()).map_err(failed)
+}
+
+/// Ends the program in order when it is told to, and, should that take longer than it may, at once: a read of a
+/// terminal that is gone never comes back, and would take a whole CPU for it (crossterm 0.29).
+fn watch_signals(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        stop.store(true, Ordering::Relaxed);
+        std::thread::sleep(4 * BREATH);
+        let _ = ratatui::try_restore();
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    })?;
+    Ok(())
 }
 
 fn no_color() -> bool {

@@ -110,7 +110,7 @@ mod tests {
     use crate::sqlite_store::Synchronous;
 
     fn filled(path: &Path, events: i64) -> rusqlite::Connection {
-        let connection = schema::open(path, Synchronous::Normal, Duration::from_secs(10)).unwrap();
+        let connection = schema::open(path, Synchronous::Normal, Duration::from_secs(10), false).unwrap();
         connection.execute_batch("BEGIN").unwrap();
         for at in 0..events {
             let kind = if at % 10 == 0 { "tool_call" } else { "log" };
