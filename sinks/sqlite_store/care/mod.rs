@@ -157,3 +157,19 @@ mod testing {
         connection
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_without_room_is_said_with_what_is_needed() {
+        let Err(error) = room(Path::new("a.db"), u64::MAX) else { panic!("there is no such volume") };
+        let said = error.to_string();
+        assert!(
+            said.starts_with(". has ") && said.contains("MiB free, and 175921860") && said.contains("max_bytes"),
+            "{said}"
+        );
+        assert!(room(Path::new("a.db"), 0).is_ok());
+    }
+}

@@ -56,8 +56,10 @@ pub fn vacuum(path: &Path, progress: &Progress) -> Result<Vacuumed, CareError> {
     watch(&mut connection, progress, events.saturating_mul(STEPS)).map_err(failed)?;
     connection.execute_batch("VACUUM").map_err(failed)?;
     unwatch(&mut connection).map_err(failed)?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
-    connection.close().map_err(|(_, error)| failed(error))?;
+    // The work is done and safe in the log; what fails from here on the next one who opens the file makes good.
+    let unmoved = |error| CareError::Database(schema::sqlite_error(path, error).to_string());
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(unmoved)?;
+    connection.close().map_err(|(_, error)| unmoved(error))?;
     progress(1, 1);
     Ok(Vacuumed { before, after: existing(path)? + space::wal_bytes(path) })
 }
