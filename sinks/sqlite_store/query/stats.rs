@@ -258,7 +258,10 @@ fn answer(by: By, sums: HashMap<(String, String), Sum>, (first, last, step, coun
     }
     total.settle();
     sums.sort_by(|one, two| two.1.total.calls.cmp(&one.1.total.calls).then_with(|| one.0.cmp(&two.0)));
-    let rest = sums.split_off(sums.len().min(GROUPS));
+    // What had no row of its own in some bucket goes with what has none here.
+    let (unnamed, mut sums): (Vec<_>, Vec<_>) = sums.into_iter().partition(|((name, _), _)| name == OTHER);
+    let mut rest = sums.split_off(sums.len().min(GROUPS));
+    rest.extend(unnamed);
     let mut groups: Vec<Group> =
         sums.into_iter().map(|((name, provider), sum)| sum.group(name, Some(provider))).collect();
     if !rest.is_empty() {
