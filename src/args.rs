@@ -305,6 +305,8 @@ pub(crate) enum Written {
     Ndjson,
     /// A table for spreadsheets; text that would be a formula gets an apostrophe before it
     Csv,
+    /// Requests of OTLP/JSON, one a line, for an OpenTelemetry collector
+    Otlp,
 }
 
 impl From<Written> for Format {
@@ -312,6 +314,7 @@ impl From<Written> for Format {
         match written {
             Written::Ndjson => Self::Ndjson,
             Written::Csv => Self::Csv,
+            Written::Otlp => Self::Otlp,
         }
     }
 }

@@ -98,7 +98,7 @@ impl Drop for Delivery {
             hook(&outcome);
         }
         // Before the client hears of it: one that sends the next batch at once must find room.
-        drop(self.credits.take());
+        self.credits = None;
         if let Some(report) = state.report.take() {
             // A source that no longer waits (its client is gone) is no failure.
             let _ = report.send(outcome);

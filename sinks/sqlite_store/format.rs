@@ -14,7 +14,12 @@ pub enum Format {
     Ndjson,
     /// A table for spreadsheets: RFC 4180, the first record names the columns.
     Csv,
+    /// Each line a request of OTLP/JSON: what any OpenTelemetry collector takes (`crate::otlp`).
+    Otlp,
 }
+
+/// Events in one request of OTLP.
+const IN_REQUEST: usize = 200;
 
 /// The columns of CSV.
 const COLUMNS: [&str; 19] = [
@@ -59,6 +64,7 @@ pub struct EventWriter<W: Write> {
 
 enum To<W: Write> {
     Lines(W),
+    Requests(W),
     Table(Box<csv::Writer<W>>),
 }
 
@@ -80,18 +86,25 @@ impl<W: Write> EventWriter<W> {
         let to = match format {
             Format::Ndjson => To::Lines(out),
             Format::Csv => To::Table(Box::new(table(out))),
+            Format::Otlp => To::Requests(out),
         };
         Self { to }
     }
 
-    /// Writes one event.
+    /// Writes some events.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write(&mut self, event: &Event) -> std::io::Result<()> {
+    /// When they cannot be written.
+    pub fn write(&mut self, events: &[Event]) -> std::io::Result<()> {
         match &mut self.to {
-            To::Lines(out) => writeln!(out, "{}", event.to_json()),
-            To::Table(table) => table.write_record(cells(event).iter().map(|cell| cell.as_bytes())).map_err(of_output),
+            To::Lines(out) => events.iter().try_for_each(|event| writeln!(out, "{}", event.to_json())),
+            To::Table(table) => events.iter().try_for_each(|event| {
+                table.write_record(cells(event).iter().map(|cell| cell.as_bytes())).map_err(of_output)
+            }),
+            To::Requests(out) => events
+                .chunks(IN_REQUEST)
+                .flat_map(crate::otlp::requests)
+                .try_for_each(|request| writeln!(out, "{request}")),
         }
     }
 
@@ -101,7 +114,7 @@ impl<W: Write> EventWriter<W> {
     /// When it cannot be written.
     pub fn flush(&mut self) -> std::io::Result<()> {
         match &mut self.to {
-            To::Lines(out) => out.flush(),
+            To::Lines(out) | To::Requests(out) => out.flush(),
             To::Table(table) => table.flush(),
         }
     }
@@ -181,7 +194,7 @@ mod tests {
     fn written(format: Format, events: &[Event]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = EventWriter::new(format, &mut out).unwrap();
-        events.iter().for_each(|event| writer.write(event).unwrap());
+        writer.write(events).unwrap();
         writer.flush().unwrap();
         drop(writer);
         out
@@ -209,7 +222,7 @@ mod tests {
         assert_eq!(table(&[event])[1][12], "");
         assert_eq!(table(&[]).len(), 1);
         let mut rest = Vec::new();
-        EventWriter::further(Format::Csv, &mut rest).write(&Event::new(Kind::LOG)).unwrap();
+        EventWriter::further(Format::Csv, &mut rest).write(&[Event::new(Kind::LOG)]).unwrap();
         assert_eq!(String::from_utf8(rest).unwrap().matches("\r\n").count(), 1, "no head in the middle");
     }
 

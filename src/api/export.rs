@@ -1,6 +1,5 @@
 //! Events as a download.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use engine::Event;
 use futures_util::stream;
-use sinks::sqlite_store::{self, Cursor, EventWriter, Order, PageRequest, Readers};
+use sinks::sqlite_store::{Cursor, EventWriter, Format, Order, PageRequest, Readers};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::parameters::Pairs;
@@ -18,46 +17,23 @@ use super::{Api, query, refused, with_header};
 /// Events read at once: no transaction is held while the client takes them.
 const PAGE: usize = 200;
 
-/// How a download is written.
-#[derive(Clone, Copy)]
-enum Format {
-    /// What the store's own writer knows.
-    Plain(sqlite_store::Format),
-    Otlp,
+/// The media type of a format, and the name that a browser gives to the file.
+fn file(format: Format) -> (&'static str, &'static str) {
+    match format {
+        Format::Ndjson => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.ndjson\""),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"openclaw-trace.csv\""),
+        Format::Otlp => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.otlp.jsonl\""),
+    }
 }
 
-impl Format {
-    /// Its media type, and the name that a browser gives to the file.
-    fn file(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Plain(sqlite_store::Format::Ndjson) => {
-                ("application/x-ndjson", "attachment; filename=\"openclaw-trace.ndjson\"")
-            }
-            Self::Plain(sqlite_store::Format::Csv) => {
-                ("text/csv; charset=utf-8; header=present", "attachment; filename=\"openclaw-trace.csv\"")
-            }
-            Self::Otlp => ("application/x-ndjson", "attachment; filename=\"openclaw-trace.otlp.jsonl\""),
-        }
-    }
-
-    /// One page; a table's columns are named at the head of the first.
-    fn write(self, events: &[Event], first: bool) -> std::io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        match self {
-            Self::Plain(format) => {
-                let mut writer =
-                    if first { EventWriter::new(format, &mut out)? } else { EventWriter::further(format, &mut out) };
-                events.iter().try_for_each(|event| writer.write(event))?;
-                writer.flush()?;
-            }
-            Self::Otlp => {
-                for request in sinks::otlp::requests(events) {
-                    writeln!(out, "{request}")?;
-                }
-            }
-        }
-        Ok(out)
-    }
+/// One page; a table's columns are named at the head of the first.
+fn written(format: Format, events: &[Event], first: bool) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut writer = if first { EventWriter::new(format, &mut out)? } else { EventWriter::further(format, &mut out) };
+    writer.write(events)?;
+    writer.flush()?;
+    drop(writer);
+    Ok(out)
 }
 
 /// One download.
@@ -87,8 +63,8 @@ pub(super) async fn export(
     };
     let format = match parameters.text("format").as_deref() {
         Some("otlp") => Format::Otlp,
-        Some("csv") => Format::Plain(sqlite_store::Format::Csv),
-        _ => Format::Plain(sqlite_store::Format::Ndjson),
+        Some("csv") => Format::Csv,
+        _ => Format::Ndjson,
     };
     let download = Download { readers, format, request, done: false, _permit: permit };
     let body = stream::unfold(download, |mut download| async move {
@@ -104,7 +80,7 @@ pub(super) async fn export(
             }
         }
     });
-    let (media, file) = format.file();
+    let (media, file) = file(format);
     let response = with_header(Response::new(Body::from_stream(body)), header::CONTENT_TYPE, media);
     Ok(with_header(response, header::CONTENT_DISPOSITION, file))
 }
@@ -116,5 +92,5 @@ async fn next(download: &mut Download) -> Result<Bytes, String> {
     let first = download.request.cursor.is_none();
     download.done = next.is_none();
     download.request.cursor = next;
-    download.format.write(&events, first).map(Bytes::from).map_err(|error| error.to_string())
+    written(download.format, &events, first).map(Bytes::from).map_err(|error| error.to_string())
 }

@@ -49,9 +49,7 @@ pub fn export(
     let (mut at, all) = (first - 1, super::unsigned(last - first + 1));
     while at < last {
         let (events, next) = reader.arrived(&sql, at, last)?;
-        for event in &events {
-            writer.write(event)?;
-        }
+        writer.write(&events)?;
         count += events.len() as u64;
         at = next;
         told(super::unsigned(at - first + 1).min(all), all);
