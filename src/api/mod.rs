@@ -1,8 +1,9 @@
-//! The API port, for people and probes: health, metrics and the query API.
+//! The API port, for people and probes: dashboard, query API, health and metrics.
 //!
 //! `endpoints.rs` is the table of what there is, from which the OpenAPI description is made; the handlers stand in
-//! `health.rs`, `query.rs`, `stream.rs` and `export.rs`.
+//! `health.rs`, `query.rs`, `stream.rs` and `export.rs`; `dashboard.rs` has the page.
 
+mod dashboard;
 mod endpoints;
 mod export;
 mod health;
@@ -131,7 +132,7 @@ pub(crate) async fn serve(listener: Listener, settings: &ApiSettings, subject: S
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(description))
-        .fallback(any(not_found))
+        .fallback(any(other))
         .layer(from_fn_with_state(Arc::clone(&api), hosts))
         .with_state(api);
     listener.serve(router, shutdown).await;
@@ -156,7 +157,11 @@ async fn description() -> Response<Body> {
     listener::json(StatusCode::OK, openapi())
 }
 
-async fn not_found() -> Response<Body> {
+/// The dashboard's files, and what there is not.
+async fn other(request: Request) -> Response<Body> {
+    if let Some(file) = dashboard::file(request.method(), request.uri().path(), request.headers()) {
+        return file;
+    }
     let message = "no such path; there are / (the dashboard), /api/v1 (docs/query-api.md), /healthz, /readyz, /metrics \
                    and /openapi.json, and events go to the ingest port";
     refused(StatusCode::NOT_FOUND, message)
