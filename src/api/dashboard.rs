@@ -46,20 +46,24 @@ pub(super) fn file(method: &Method, path: &str, headers: &HeaderMap) -> Option<R
     }
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media));
     out.insert(header::ETAG, HeaderValue::from_static(asset.etag));
-    let has = |name: HeaderName, wanted: &str| {
-        headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(wanted))
-    };
-    if has(header::IF_NONE_MATCH, asset.etag) {
+    if holds(headers, header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag) == asset.etag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Some(response);
     }
-    if has(header::ACCEPT_ENCODING, "gzip") {
+    let refuses = |item: &str| item.replace(' ', "") == "gzip;q=0";
+    if holds(headers, header::ACCEPT_ENCODING, |item| item.starts_with("gzip") && !refuses(item)) {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         *response.body_mut() = Body::from(asset.packed);
     } else {
         *response.body_mut() = Body::from(unpacked(asset.packed));
     }
     Some(response)
+}
+
+/// Whether one of a header's items, which commas part, is as asked.
+fn holds(headers: &HeaderMap, name: HeaderName, is: impl Fn(&str) -> bool) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|text| text.split(',')).map(str::trim).any(is)
 }
 
 fn unpacked(packed: &[u8]) -> Vec<u8> {
@@ -70,25 +74,66 @@ fn unpacked(packed: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_page_and_its_files_are_small() {
+    fn all_files_together_stay_small() {
         let sum: usize = ASSETS.iter().map(|asset| asset.packed.len()).sum();
         assert!(ASSETS.iter().any(|asset| asset.path == "/"), "there is no page");
         assert!(sum < 120 * 1024, "{sum} bytes packed");
     }
 
     #[test]
-    fn every_file_that_is_imported_is_there() {
-        for asset in ASSETS {
-            let text = String::from_utf8(unpacked(asset.packed)).expect("files are text");
-            let folder = asset.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            for part in text.split("from \"./").skip(1).filter(|_| !asset.path.starts_with("/vendor/")) {
+    fn every_file_that_is_imported_is_served() {
+        for asset in ASSETS.iter().filter(|asset| !asset.path.starts_with("/vendor/")) {
+            let text = String::from_utf8(unpacked(asset.packed)).unwrap();
+            let folder: Vec<&str> = asset.path.split('/').skip(1).collect();
+            for part in text.split(" from \"").skip(1) {
                 let named = part.split('"').next().unwrap_or_default();
-                let wanted = format!("{folder}/{named}");
+                let mut path = folder[..folder.len() - 1].to_vec();
+                for step in named.split('/') {
+                    match step {
+                        "." => {}
+                        ".." => drop(path.pop()),
+                        name => path.push(name),
+                    }
+                }
+                let wanted = format!("/{}", path.join("/"));
                 assert!(ASSETS.iter().any(|other| other.path == wanted), "{}: {wanted} is not there", asset.path);
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_compressed_for_those_who_take_it_and_sent_once() {
+        let asset = ASSETS.iter().find(|asset| asset.path == "/app.js").unwrap();
+        let ask = |name: HeaderName, value: &str| {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
+            file(&Method::GET, "/app.js", &headers).unwrap()
+        };
+        for (accepted, coding) in
+            [("gzip, deflate, br", Some("gzip")), ("br, gzip;q=0.5", Some("gzip")), ("gzip;q=0", None), ("br", None)]
+        {
+            let response = ask(header::ACCEPT_ENCODING, accepted);
+            let found = response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(found, coding, "{accepted}");
+        }
+        let tag = asset.etag;
+        assert_eq!(ask(header::IF_NONE_MATCH, tag).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn no_file_needs_what_the_policy_forbids() {
+        for asset in ASSETS.iter().filter(|asset| !asset.path.starts_with("/vendor/")) {
+            let text = String::from_utf8(unpacked(asset.packed)).unwrap();
+            for forbidden in
+                ["innerHTML", "dangerouslySetInnerHTML", "insertAdjacentHTML", "eval(", "https://", " style=\""]
+            {
+                assert!(!text.contains(forbidden), "{}: {forbidden}", asset.path);
             }
         }
     }

@@ -132,7 +132,7 @@ function useKeys(help) {
 
 const KEYS = [
   ["Everywhere", [["g n", "now"], ["g s", "sessions"], ["g r", "runs"], ["g e", "events"], ["g m", "models and tools"], ["g c", "cost"], ["g u", "resources"], ["g p", "pipeline"], ["?", "these keys"]]],
-  ["In a run", [["↑ ↓", "move"], ["→ ←", "unfold, fold, or go up"], ["Enter", "open the event"], ["Esc", "back to the tree"], ["/", "search inside the run"], ["n N", "next, previous match"], ["e E", "next, previous error"], ["z Z", "look closer at the event, at all"], ["Home End", "first, last"]]],
+  ["In a run", [["↑ ↓", "move"], ["→ ←", "unfold, fold, or go up"], ["Enter", "open the event"], ["Esc", "back to the tree"], ["/", "search inside the run"], ["n N", "next, previous match"], ["e E", "next, previous error"], ["z Z", "zoom to the event, to all"], ["Home End", "first, last"]]],
 ];
 
 function Help({ dialog }) {

@@ -84,3 +84,20 @@ test("the sidecar's figures are told in words, what a person must do first", asy
   assert.deepEqual(verdicts(status({ refused_total: 3, queue_lost_total: 1 })).map(({ level }) => level), ["act", "watch"]);
   assert.equal(verdicts(status({}, { refusing: "no room on the disk" }))[0].text, "no room on the disk");
 });
+
+test("an event stream is read however it is cut", async () => {
+  const { messages } = await load("stream");
+  const text = 'retry: 2000\n: connected\n\nevent: event\nid: 7\ndata: {"a":"ä"}\n\n: here\n\nevent: event\r\nid: 8\r\ndata: one\r\ndata: two\r\n\r\nid: 9\ndata: not ended';
+  for (const size of [1, 2, 3, 7, 1000]) {
+    const bytes = new TextEncoder().encode(text);
+    const body = new ReadableStream({
+      start(controller) {
+        for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+        controller.close();
+      },
+    });
+    const seen = [];
+    for await (const { id, data } of messages(body)) seen.push([id, data]);
+    assert.deepEqual(seen, [["7", '{"a":"ä"}'], ["8", "one\ntwo"]], `pieces of ${size}`);
+  }
+});

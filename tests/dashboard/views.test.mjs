@@ -132,7 +132,7 @@ test("a run: head, waterfall, retries, the event with its conversation", async (
   await page.getByRole("treeitem", { name: /claude-sonnet-4-5.*retry 2/ }).click();
   const detail = page.getByRole("region", { name: "Event" });
   await detail.getByText("Remind me to water the plants on Sunday.").waitFor();
-  assert.match(await detail.innerText(), /18,204 \(16\.4k cached\)/);
+  assert.match(await detail.innerText(), /18,204 in \(16\.4k cached\) · 412 out/);
   await detail.getByRole("tab", { name: "Output" }).click();
   await detail.getByText("I will look at the log and at the disk.").waitFor();
   await detail.getByText("tail -n 50 /var/log/backup.log").waitFor();
@@ -418,5 +418,37 @@ test("light or dark is a choice that is kept", async () => {
   assert.equal(await theme(), "dark");
   await page.reload();
   assert.equal(await theme(), "dark");
+  await page.done();
+});
+
+test("a stream that breaks is taken up behind the last event, and let go while nobody looks", async () => {
+  const page = await open("#/pipeline");
+  await page.clock.install();
+  const asked = [];
+  await page.route("**/api/v1/stream*", async (route) => {
+    asked.push(route.request().headers()["last-event-id"]);
+    if (asked.length > 1) return route.continue();
+    const row = { trace_id: "0", id: 1, kind: "log", name: "came_before_the_break", timestamp: new Date().toISOString() };
+    await route.fulfill({ contentType: "text/event-stream", body: `: connected\n\nevent: event\nid: 1\ndata: ${JSON.stringify(row)}\n\n` });
+  });
+  await page.getByRole("link", { name: "Now" }).click();
+  await page.clock.runFor(1000);
+  await see(page, "came_before_the_break");
+  await page.clock.runFor(3000);
+  await page.locator(".live.live").waitFor();
+  assert.deepEqual(asked, [undefined, "1"]);
+
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await hide(true);
+  await page.clock.runFor(61_000);
+  await page.locator(".live.asleep").waitFor();
+  await hide(false);
+  await page.clock.runFor(1000);
+  await page.locator(".live.live").waitFor();
+  assert.equal(asked.length, 3);
+  assert.ok(Number(asked[2]) >= 1);
   await page.done();
 });

@@ -86,7 +86,7 @@ function Message({ message, find }) {
     <header><span class="role">${line(ROLES[message.role] ?? message.role, 40)}</span>
       ${message.name && html`<span class="t mono">${line(message.name, 80)}</span>`}
       ${message.failed && html`<span class="badge bad">failed</span>`}
-      ${known === "system" && html`<button class="quiet" aria-expanded=${open || Boolean(find)} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Show"}</button>`}</header>
+      ${known === "system" && html`<button class="quiet" aria-expanded=${open || Boolean(find)} onClick=${() => setOpen(!open)}>${open || find ? "Hide" : "Show"}</button>`}</header>
     ${(open || find) && body}
   </article>`;
 }

@@ -55,9 +55,8 @@ function Facts({ event, row, inRun }) {
     ["Status", html`<${Status} event=${event} />`],
     ["Started", html`<time datetime=${event.timestamp} title=${full(event.timestamp)}>${precise(event.timestamp)}</time>`],
     event.duration_ms !== undefined && ["Duration", duration(event.duration_ms)],
-    input !== undefined && ["Tokens in", html`${count(input)}${cached > 0 ? html` <span class="faint">(${tokens(cached)} cached)</span>` : ""}`],
-    output !== undefined && ["Tokens out", count(output)],
     cost !== undefined && cost !== null ? ["Cost", money(cost)] : unpriced && ["Cost", html`<span class="badge warn">no price known</span>`],
+    (input !== undefined || output !== undefined) && ["Tokens", html`${count(input)} in ${cached > 0 ? html`<span class="faint">(${tokens(cached)} cached)</span> ` : ""}· ${count(output)} out`],
     !inRun && event.run_id && ["Run", html`<a href=${runLink(event.run_id, { span: event.trace_id })}><${Text} of=${event.run_id} most="28" class="mono" /></a>`],
     !inRun && event.session_id && ["Session", html`<a href=${sessionLink(event.session_id)}><${Text} of=${event.session_id} most="28" class="mono" /></a>`],
   ].filter(Boolean);

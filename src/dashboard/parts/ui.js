@@ -81,7 +81,7 @@ export function Range({ params, ranges = RANGES, fallback = "24h", all = false }
   const pick = (value) => setParams({ from: value === fallback ? null : value, to: null });
   return html`<div class="range" role="group" aria-label="Time range">
     ${own && html`<button class="range-own" title="Back to the whole range" onClick=${() => pick(fallback)}>
-      ${moment(from)} – ${params.get("to") ? moment(params.get("to")) : "now"} <${Icon} name="close" size="10" /></button>`}
+      ${/^\d+[smhd]$/.test(from) ? from : moment(from)} – ${params.get("to") ? moment(params.get("to")) : "now"} <${Icon} name="close" size="10" /></button>`}
     <div class="segments">${ranges.map((value) => html`<button key=${value} aria-pressed=${from === value} onClick=${() => pick(value)}>${value}</button>`)}
     ${all && html`<button aria-pressed=${!from} onClick=${() => pick("")}>all</button>`}</div>
   </div>`;

@@ -55,8 +55,8 @@ function Bars({ data }) {
     return { t: data.t, series };
   }, [data]);
   if (shown.series.length === 0) return null;
-  const step = data.step_seconds >= 86_400 ? "day" : data.step_seconds >= 3600 ? `${data.step_seconds / 3600} h` : `${data.step_seconds / 60} min`;
-  return html`<${Panel} title="Cost over time, by model" id="bars" aside=${html`<span class="faint">a bar is ${step}</span>`}>
+  const step = data.step_seconds >= 86_400 ? "each day" : data.step_seconds >= 3600 ? `each ${data.step_seconds === 3600 ? "hour" : `${data.step_seconds / 3600} hours`}` : `each ${data.step_seconds / 60} minutes`;
+  return html`<${Panel} title=${`Cost by model, a bar for ${step}`} id="bars">
     <${Chart} t=${shown.t} series=${shown.series} stacked=${true} format=${money} tick=${(value) => `$${Number(value.toPrecision(6))}`} height=${240}
       summary=${`Cost over time, ${money(data.total.cost_usd)} in all: ${shown.series.map((one, at) => `${one.label} ${money(one.values.reduce((sum, value) => sum + value, 0))}`).join(", ")}`} /></${Panel}>`;
 }

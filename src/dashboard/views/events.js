@@ -46,6 +46,9 @@ export function EventsView({ params }) {
     </div>`;
 }
 
+/** Forms of a download, and what the file is called. */
+const NAMES = { ndjson: "events.ndjson", csv: "events.csv", otlp: "events.otlp.ndjson" };
+
 function Export({ asked }) {
   const [error, setError] = useState();
   const [busy, setBusy] = useState(false);
@@ -53,14 +56,14 @@ function Export({ asked }) {
     setBusy(true);
     setError(undefined);
     try {
-      await download({ ...asked, format }, `events.${format}`);
+      await download({ ...asked, format }, NAMES[format]);
     } catch (failure) {
       setError(failure);
     }
     setBusy(false);
   };
-  return html`<div class="export"><${Icon} name="download" />Export ${["ndjson", "csv"].map((format) => (token()
+  return html`<div class="export"><${Icon} name="download" />Export ${Object.keys(NAMES).map((format) => (token()
     ? html`<button key=${format} class="quiet" disabled=${busy} onClick=${() => save(format)}>${format.toUpperCase()}</button>`
-    : html`<a key=${format} class="quiet" href=${address("/api/v1/export", { ...asked, format })} download=${`events.${format}`}>${format.toUpperCase()}</a>`))}
+    : html`<a key=${format} class="quiet" href=${address("/api/v1/export", { ...asked, format })} download=${NAMES[format]}>${format.toUpperCase()}</a>`))}
     ${error && html`<span class="bad-text" role="alert">${line(error.message, 80)}</span>`}</div>`;
 }

@@ -12,7 +12,7 @@ const rate = (value) => (value === null || value === undefined ? "–" : `${byte
 
 /** Series of one chart: `[name, label, tone, options]`. Those of which nothing is known are left out. */
 const CHARTS = [
-  { title: "CPU", format: percent, top: 1, series: [["cpu_utilization_max", "highest", "s4", {}], ["cpu_utilization", "mean", "s0", { fill: true }], ["cpu_throttling_share", "throttled", "bad", { dash: true }], ["agent_cpu", "agent, CPUs", "s2", {}]] },
+  { title: "CPU", format: percent, top: 1, series: [["cpu_utilization_max", "highest", "s4", {}], ["cpu_utilization", "mean", "s0", { fill: true }], ["cpu_throttling_share", "throttled", "bad", { dash: true }], ["agent_cpu", "agent (CPUs)", "s2", {}]] },
   { title: "Memory", format: bytes, series: [["memory_working_set", "working set", "s1", { fill: true }], ["agent_memory", "agent", "s2", {}], ["memory_limit", "limit", "bad", { dash: true }]] },
   { title: "Pressure: share of time that tasks stood still", format: percent, top: 0.05, series: [["pressure_cpu", "for CPU", "s0", {}], ["pressure_memory", "for memory", "s1", {}], ["pressure_io", "for disk", "s3", {}]] },
   { title: "Disk", format: bytes, series: [["disk_usage", "used", "s3", { fill: true }], ["disk_capacity", "capacity", "bad", { dash: true }]] },

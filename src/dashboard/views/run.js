@@ -5,7 +5,7 @@ import { ask } from "../lib/api.js";
 import { costOf, count, duration, percent, plural, tokens } from "../lib/format.js";
 import { useAsk, useMedia, useSettled } from "../lib/hooks.js";
 import { failed } from "../lib/kinds.js";
-import { setParams } from "../lib/route.js";
+import { href, setParams } from "../lib/route.js";
 import { line } from "../lib/text.js";
 import { buildTree, shown, timeSpent } from "../lib/tree.js";
 import { Detail } from "../parts/detail.js";
@@ -45,7 +45,13 @@ function Run({ data, params }) {
   const tree = useMemo(() => buildTree(events), [events]);
   const wide = useMedia("(min-width: 1000px)");
   const narrow = useMedia("(max-width: 640px)");
-  const [folded, setFolded] = useState(() => new Set());
+  // By identity: while a run goes on, what comes late moves the places of others.
+  const [foldedIds, setFoldedIds] = useState(() => new Set());
+  const folded = useMemo(() => {
+    const places = new Set();
+    if (foldedIds.size > 0) events.forEach((event, at) => foldedIds.has(event.trace_id) && places.add(at));
+    return places;
+  }, [foldedIds, events]);
   const [zoom, setZoom] = useState(null);
   const [focusDetail, setFocusDetail] = useState(false);
   const wanted = params.get("span");
@@ -66,12 +72,13 @@ function Run({ data, params }) {
     if (at === undefined || at < 0) return;
     setFocusDetail(false);
     // Whatever it is folded into is opened, so that it can be seen.
-    setFolded((old) => {
+    setFoldedIds((old) => {
       let next = old;
       for (let above = tree.parent[at]; above >= 0; above = tree.parent[above]) {
-        if (!next.has(above)) continue;
+        const { trace_id: id } = events[above];
+        if (!next.has(id)) continue;
         if (next === old) next = new Set(old);
-        next.delete(above);
+        next.delete(id);
       }
       return next;
     });
@@ -82,11 +89,11 @@ function Run({ data, params }) {
     setOpen(true);
     setFocusDetail(focus || narrow);
   }, [select, narrow]);
-  const fold = useCallback((at) => setFolded((old) => {
+  const fold = useCallback((at) => setFoldedIds((old) => {
     const next = new Set(old);
-    if (!next.delete(at)) next.add(at);
+    if (!next.delete(events[at].trace_id)) next.add(events[at].trace_id);
     return next;
-  }), []);
+  }), [events]);
   const toTree = () => box.current?.querySelector("[role=tree]")?.focus({ preventScroll: true });
   const close = () => {
     setOpen(false);
@@ -156,13 +163,13 @@ function Run({ data, params }) {
           <span class="grow"></span>
           ${errors > 0 && html`<button class="quiet bad" onClick=${() => nextError(1)} title="Next error (e)"><${Icon} name="error" size="12" />${plural(errors, "error")}</button>`}
           ${zoom && html`<button class="quiet" onClick=${() => setZoom(null)} title="Show all of the time (Z)">Whole run</button>`}
-          ${parents.length > 0 && html`<button class="quiet" onClick=${() => setFolded(folded.size > 0 ? new Set() : new Set(parents))}>${folded.size > 0 ? "Unfold all" : "Fold"}</button>`}
+          ${parents.length > 0 && html`<button class="quiet" onClick=${() => setFoldedIds(folded.size > 0 ? new Set() : new Set(parents.map((at) => events[at].trace_id)))}>${folded.size > 0 ? "Unfold all" : "Fold"}</button>`}
         </div>
         ${events.length > 1 && html`<div class="map-row"><${Minimap} tree=${tree} span=${span} onZoom=${setZoom} /></div>`}
         <div class="row-head" aria-hidden="true"><span>Event</span><span class="row-figures"><span>Tokens</span><span>Cost</span></span><${Axis} span=${span} from=${tree.from} /></div>
         <${Waterfall} tree=${tree} rows=${rows} folded=${folded} selected=${selected} span=${span} matches=${search.matches} find=${search.text}
           narrow=${narrow} onSelect=${select} onOpen=${show} onFold=${fold} onKey=${key} />
-        <p class="keys" aria-hidden="true"><kbd>↑</kbd><kbd>↓</kbd> move <kbd>←</kbd><kbd>→</kbd> fold <kbd>Enter</kbd> open <kbd>e</kbd> next error <kbd>n</kbd> next match <kbd>z</kbd> look closer <kbd>?</kbd> all keys</p>
+        <p class="keys" aria-hidden="true"><kbd>↑</kbd><kbd>↓</kbd> move <kbd>←</kbd><kbd>→</kbd> fold <kbd>Enter</kbd> open <kbd>e</kbd> next error <kbd>n</kbd> next match <kbd>z</kbd> zoom <kbd>?</kbd> all keys</p>
       </div>
       ${open && selected >= 0 && html`<${Held} id=${events[selected].trace_id} row=${events[selected]} find=${search.text} onClose=${close} overlay=${overlay} focus=${focusDetail} />`}
     </div></div>`;
@@ -186,12 +193,12 @@ function Head({ run, tree, retries }) {
       ${run.model && html`<span class="chip"><${Icon} name="models" size="11" /><${Text} of=${run.model} most="48" /></span>`}
       ${retries > 0 && html`<span class="badge warn"><${Icon} name="retry" size="11" />${plural(retries, "retry", "retries")}</span>`}
       <span class="grow"></span>
-      <span class="run-id"><span class="faint">began <${Time} at=${run.started} /></span><${Text} of=${run.run_id} most="40" class="mono faint" /><${Copy} text=${run.run_id} label="Copy id" /></span>
+      <span class="run-id"><span class="faint">began <${Time} at=${run.started} /></span><${Text} of=${run.run_id} most="40" class="mono faint" /><${Copy} text=${run.run_id} label="Copy id" /><a class="quiet" href=${href(["events"], { run: run.run_id, kind: "*" })}>As a list</a></span>
     </div>
     ${run.error && run.status === "error" && html`<div class="error-box"><${Icon} name="error" /><span class="t">${line(run.error, 400)}</span></div>`}
     <dl class="figures">
       <div><dt>Duration</dt><dd>${duration(run.duration_ms)}</dd></div>
-      <div><dt>Cost</dt><dd>${costOf(run)}${run.unpriced > 0 && html` <span class="badge warn" title="They are not part of the cost">${plural(run.unpriced, "call")} without a price</span>`}</dd></div>
+      <div><dt>Cost</dt><dd>${costOf(run)}${run.unpriced > 0 && html` <span class="badge warn" title="Calls without a price; they are not part of the cost">${run.unpriced} unpriced</span>`}</dd></div>
       <div><dt>Tokens in</dt><dd title=${count(input)}>${tokens(input)}${run.cached_tokens > 0 && html` <small>${percent(run.cached_tokens / input)} cached</small>`}</dd></div>
       <div><dt>Tokens out</dt><dd title=${count(run.output_tokens)}>${tokens(run.output_tokens)}</dd></div>
       <div><dt>Model calls</dt><dd>${count(run.llm_calls)}</dd></div>

@@ -33,7 +33,7 @@ export function SessionView({ id }) {
     <${Trouble} error=${list.error ?? summary.error} again=${list.again} />
     ${session && html`<dl class="figures panel pad">
       <div><dt>Runs</dt><dd>${count(session.runs)}</dd></div>
-      <div><dt>Cost</dt><dd>${money(session.cost_usd)}${session.unpriced > 0 && html` <span class="badge warn">${session.unpriced} without a price</span>`}</dd></div>
+      <div><dt>Cost</dt><dd>${money(session.cost_usd)}${session.unpriced > 0 && html` <span class="badge warn" title="Calls without a price; they are not part of the cost">${session.unpriced} unpriced</span>`}</dd></div>
       <div><dt>Tokens in</dt><dd title=${count(session.input_tokens)}>${tokens(session.input_tokens)}${session.cached_tokens > 0 && html` <small>${percent(session.cached_tokens / session.input_tokens)} cached</small>`}</dd></div>
       <div><dt>Tokens out</dt><dd title=${count(session.output_tokens)}>${tokens(session.output_tokens)}</dd></div>
       <div><dt>Model calls</dt><dd>${count(session.llm_calls)}</dd></div>
