@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { request } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -315,15 +316,38 @@ for (const theme of ["light", "dark"]) {
 }
 
 /** Graver faults that axe knows. It is a script of its own, so here the policy is off. */
-async function accessible(hash, options) {
+async function accessible(hash, options, act = () => {}) {
   const page = await open(hash, { ...options, bypassCSP: true });
   await settled(page);
+  await act(page);
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
   assert.deepEqual(grave.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`), []);
   await page.done();
 }
+
+test("what opens over a view is well made too", async () => {
+  for (const theme of ["light", "dark"]) {
+    await accessible("#/run/showpiece", { theme, viewport: PHONE }, async (page) => {
+      await page.getByRole("treeitem", { name: /claude-sonnet-4-5.*retry 2/ }).click();
+      await see(page, "Remind me to water the plants");
+    });
+    await accessible("#/events", { theme }, async (page) => {
+      // By the arrows, as in a list of mails.
+      await page.getByRole("button", { name: /claude-sonnet-4-5/ }).first().focus();
+      await page.keyboard.press("ArrowDown");
+      await page.keyboard.press("ArrowUp");
+      await page.keyboard.press("Enter");
+      await page.getByRole("region", { name: "Event" }).getByRole("tab", { name: "Attributes" }).click();
+      await see(page, "gen_ai.request.model");
+    });
+    await accessible("#/runs", { theme }, async (page) => {
+      await page.keyboard.press("?");
+      await see(page, "search inside the run");
+    });
+  }
+});
 
 test("hostile text is text, in every view", async () => {
   const run = `#/run/${encodeURIComponent(HOSTILE_RUN)}`;
@@ -359,6 +383,7 @@ test("with a token: asked for once, kept for the tab, sent with the stream too",
     await send(guarded.ingest, [{ kind: "tool_call", name: "behind_a_token", run_id: "r", status: "ok" }]);
     const page = await open("#/events", { base: guarded.api, fine: (text) => text.includes("401") });
     await see(page, "A token is needed");
+    await picture(page, "token");
     assert.equal(await page.getByText("behind_a_token").count(), 0);
     await page.getByLabel("Token", { exact: true }).fill("not it");
     await page.getByRole("button", { name: "Open" }).click();
@@ -404,10 +429,29 @@ test("on a phone, an event covers the run and gives it back", async () => {
   const box = await dialog.boundingBox();
   assert.deepEqual([box.x, box.width], [0, PHONE.width]);
   await dialog.getByText("Remind me to water the plants").waitFor();
+  await see(page, "14 earlier messages of the conversation were not kept");
   await picture(page, "run-detail-phone");
+  for (let press = 0; press < 30; press += 1) {
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.closest(".detail") !== null), true, "the focus went below what covers the page");
+  }
   await dialog.getByRole("button", { name: "Back to the run" }).click();
   await page.waitForFunction(() => !document.querySelector(".detail"));
   await page.done();
+});
+
+test("the files come with their policy, once, and to no other name", async () => {
+  const page = await fetch(`${sidecar.api}/`);
+  const policy = ["base-uri 'none'", "connect-src 'self'", "default-src 'none'", "form-action 'none'", "frame-ancestors 'none'", "img-src 'self' data:", "script-src 'self'", "style-src 'self'"];
+  assert.deepEqual(page.headers.get("content-security-policy").split(";").map((part) => part.trim()).sort(), policy);
+  const wanted = { "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin", "cache-control": "no-cache", "content-type": "text/html; charset=utf-8", "content-encoding": "gzip" };
+  for (const [name, value] of Object.entries(wanted)) assert.equal(page.headers.get(name), value, name);
+  assert.doesNotMatch(await page.text(), / style=|<script>|onclick/);
+  const again = await fetch(`${sidecar.api}/app.js`, { headers: { "if-none-match": (await fetch(`${sidecar.api}/app.js`)).headers.get("etag") } });
+  assert.equal(again.status, 304);
+  // A name of someone else that was made to point here (DNS rebinding).
+  const status = await new Promise((resolve, reject) => request(`${sidecar.api}/`, { headers: { host: "evil.example" } }, (answer) => resolve(answer.statusCode)).on("error", reject).end());
+  assert.equal(status, 403);
 });
 
 test("light or dark is a choice that is kept", async () => {

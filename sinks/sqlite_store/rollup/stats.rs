@@ -1,6 +1,6 @@
 //! Sums by time: how often, how long, how many tokens, what cost, by kind and name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use engine::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -38,13 +38,14 @@ pub(in crate::sqlite_store) struct Cell {
     /// In milliseconds.
     pub(in crate::sqlite_store) duration_sum: f64,
     pub(in crate::sqlite_store) duration_max: f64,
-    /// How many took how long: steps of the eighth root of 2.
-    latency: BTreeMap<u16, u32>,
+    /// How many took how long, by step: each is longer than the one before by the eighth root of 2.
+    latency: Vec<u32>,
 }
 
-/// Steps of [`Cell::latency`] to each doubling, and the step of one millisecond.
+/// Steps of [`Cell::latency`] to each doubling, the step of one millisecond, and the last one.
 const STEPS: f64 = 8.0;
 const ONE_MILLI: f64 = 64.0;
+const LAST: u16 = 400;
 
 /// The longest duration that is believed: some 30 years of milliseconds.
 const LONGEST: f64 = 1e12;
@@ -57,8 +58,10 @@ impl Cell {
         self.timed += other.timed;
         self.duration_sum += other.duration_sum;
         self.duration_max = self.duration_max.max(other.duration_max);
-        for (step, count) in &other.latency {
-            let sum = self.latency.entry(*step).or_default();
+        if self.latency.len() < other.latency.len() {
+            self.latency.resize(other.latency.len(), 0);
+        }
+        for (sum, count) in self.latency.iter_mut().zip(&other.latency) {
             *sum = sum.saturating_add(*count);
         }
     }
@@ -70,23 +73,36 @@ impl Cell {
         self.timed += 1;
         self.duration_sum += millis;
         self.duration_max = self.duration_max.max(millis);
-        let step = (millis.max(1e-3).log2() * STEPS + ONE_MILLI).floor().clamp(0.0, 400.0) as u16;
-        *self.latency.entry(step).or_default() += 1;
+        let step = (millis.max(1e-3).log2() * STEPS + ONE_MILLI).floor().clamp(0.0, f64::from(LAST)) as u16;
+        self.count(step, 1);
+    }
+
+    fn count(&mut self, step: u16, count: u32) {
+        let at = usize::from(step.min(LAST));
+        if self.latency.len() <= at {
+            self.latency.resize(at + 1, 0);
+        }
+        self.latency[at] = self.latency[at].saturating_add(count);
+    }
+
+    /// The steps that have any.
+    fn steps(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        (0u16..).zip(self.latency.iter().copied()).filter(|(_, count)| *count > 0)
     }
 
     /// The duration in milliseconds that a share of the events did not exceed, to within half a step.
     pub(in crate::sqlite_store) fn quantile(&self, share: f64) -> Option<f64> {
-        let all: u64 = self.latency.values().map(|count| u64::from(*count)).sum();
+        let all: u64 = self.latency.iter().map(|count| u64::from(*count)).sum();
         if all == 0 {
             return None;
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let rank = ((all as f64 * share).ceil() as u64).clamp(1, all);
         let mut below = 0;
-        for (step, count) in &self.latency {
-            below += u64::from(*count);
+        for (step, count) in self.steps() {
+            below += u64::from(count);
             if below >= rank {
-                let middle = ((f64::from(*step) + 0.5 - ONE_MILLI) / STEPS).exp2();
+                let middle = ((f64::from(step) + 0.5 - ONE_MILLI) / STEPS).exp2();
                 return Some(middle.min(self.duration_max));
             }
         }
@@ -94,10 +110,7 @@ impl Cell {
     }
 
     fn latency_bytes(&self) -> Vec<u8> {
-        self.latency
-            .iter()
-            .flat_map(|(step, count)| step.to_le_bytes().into_iter().chain(count.to_le_bytes()))
-            .collect()
+        self.steps().flat_map(|(step, count)| step.to_le_bytes().into_iter().chain(count.to_le_bytes())).collect()
     }
 
     /// From the columns after the key, beginning at `at`.
@@ -105,12 +118,7 @@ impl Cell {
     /// # Errors
     /// SQLite's.
     pub(in crate::sqlite_store) fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
-        let bytes = row.get_ref(at + 10)?.as_blob()?;
-        let latency = bytes.chunks_exact(6).map(|pair| {
-            let step = u16::from_le_bytes([pair[0], pair[1]]);
-            (step, u32::from_le_bytes([pair[2], pair[3], pair[4], pair[5]]))
-        });
-        Ok(Self {
+        let mut cell = Self {
             calls: row.get(at)?,
             errors: row.get(at + 1)?,
             tokens: Tokens {
@@ -123,8 +131,13 @@ impl Cell {
             timed: row.get(at + 7)?,
             duration_sum: row.get(at + 8)?,
             duration_max: row.get(at + 9)?,
-            latency: latency.collect(),
-        })
+            latency: Vec::new(),
+        };
+        for pair in row.get_ref(at + 10)?.as_blob()?.chunks_exact(6) {
+            let step = u16::from_le_bytes([pair[0], pair[1]]);
+            cell.count(step, u32::from_le_bytes([pair[2], pair[3], pair[4], pair[5]]));
+        }
+        Ok(cell)
     }
 
     /// The columns that [`Cell::read`] reads.

@@ -31,13 +31,13 @@ export function gist(preview) {
 
 const isMessage = (value) => value !== null && typeof value === "object" && typeof value.role === "string" && ["content", "parts", "tool_calls", "text"].some((key) => key in value);
 
-/** `{ messages: [{ role, parts }], rest }`, or null. */
+/** `{ messages: [{ role, parts }], leftOut, rest }`, or null; `leftOut`: how many older ones were not sent. */
 export function conversation(body) {
   if (Array.isArray(body)) return body.length > 0 && body.every(isMessage) ? { messages: body.map(message), rest: undefined } : null;
   if (body === null || typeof body !== "object") return null;
   if (isMessage(body)) return { messages: [message(body)], rest: undefined };
   const found = [];
-  const { messages, prompt, system_prompt: systemPrompt, system, choices, ...rest } = body;
+  const { messages, prompt, system_prompt: systemPrompt, system, choices, messages_left_out: leftOut, ...rest } = body;
   if (systemPrompt) found.push({ role: "system", parts: parts(systemPrompt) });
   else if (typeof system === "string" || Array.isArray(system)) found.push({ role: "system", parts: parts(system) });
   if (Array.isArray(messages)) {
@@ -51,7 +51,7 @@ export function conversation(body) {
   if (!Array.isArray(messages) && !Array.isArray(choices) && !systemPrompt) return null;
   // What is asked now comes after what was said before.
   if (prompt !== undefined) found.push({ role: "user", parts: parts(prompt) });
-  return { messages: found, rest: Object.keys(rest).length > 0 ? rest : undefined };
+  return { messages: found, leftOut, rest: Object.keys(rest).length > 0 ? rest : undefined };
 }
 
 function message(one) {

@@ -1,7 +1,7 @@
 // What went in and what came out: a conversation, JSON, or text. Long ones are cut, with a button for the rest.
 
 import { html, useMemo, useState } from "../vendor/vendor.js";
-import { bytes } from "../lib/format.js";
+import { bytes, plural } from "../lib/format.js";
 import { conversation, readBody } from "../lib/messages.js";
 import { beginning, hits, line, visible } from "../lib/text.js";
 
@@ -68,6 +68,7 @@ function Talk({ talk, find }) {
   const [all, setAll] = useState(false);
   const hidden = all || find ? 0 : Math.max(0, talk.messages.length - MESSAGES);
   return html`<div class="talk">
+    ${talk.leftOut > 0 && html`<p class="faint">${plural(talk.leftOut, "earlier message")} of the conversation ${talk.leftOut === 1 ? "was" : "were"} not kept.</p>`}
     ${hidden > 0 && html`<button class="quiet" onClick=${() => setAll(true)}>Show ${hidden} earlier messages</button>`}
     ${talk.messages.slice(hidden).map((message, at) => html`<${Message} key=${at + hidden} message=${message} find=${find} />`)}
     ${talk.rest && html`<div class="talk-rest"><span class="part-label">Beside it</span><${JsonText} value=${talk.rest} find=${find} /></div>`}

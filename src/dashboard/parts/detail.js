@@ -26,6 +26,7 @@ export function Detail({ id, row, find, onClose, closeLabel = "Close", inRun, ov
     if (focus) box.current?.focus();
   }, [focus, id]);
   const keys = (pressed) => {
+    if (pressed.key === "Tab" && overlay) return stayInside(pressed, box.current);
     if (pressed.key !== "Escape") return;
     pressed.stopPropagation();
     onClose();
@@ -42,6 +43,16 @@ export function Detail({ id, row, find, onClose, closeLabel = "Close", inRun, ov
     ${event?.error && html`<div class="error-box"><${Icon} name="error" /><${LongText} text=${event.error} find=${find} class="prose" /></div>`}
     ${data ? html`<${Sides} event=${data} find=${find} />` : !error && html`<${Waiting} rows="6" />`}
   </section>`;
+}
+
+/** What covers the page keeps the focus: what lies below cannot be seen. */
+function stayInside(pressed, box) {
+  const all = [...box.querySelectorAll("a[href], button, input, [tabindex='0']")].filter((one) => one.offsetParent !== null && one.tabIndex >= 0);
+  const [first, last] = [all[0], all.at(-1)];
+  const at = document.activeElement;
+  if (pressed.shiftKey ? at !== first && at !== box : at !== last) return;
+  pressed.preventDefault();
+  (pressed.shiftKey ? last : first)?.focus();
 }
 
 function Facts({ event, row, inRun }) {

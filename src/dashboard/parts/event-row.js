@@ -8,6 +8,15 @@ import { line } from "../lib/text.js";
 import { Icon } from "./icon.js";
 import { Kind, Text, Time } from "./ui.js";
 
+/** Up and down go from event to event, as in a list of mails. */
+export function moveByArrows(pressed) {
+  const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[pressed.key];
+  const button = step && pressed.target.closest("li")?.[step]?.querySelector("button");
+  if (!button) return;
+  pressed.preventDefault();
+  button.focus();
+}
+
 export function EventRow({ event, selected, onOpen, withDay }) {
   const bad = failed(event);
   const said = event.error ?? gist(event.output_preview || event.input_preview);

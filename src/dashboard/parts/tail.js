@@ -6,7 +6,7 @@ import { KINDS, failed, kindLabel } from "../lib/kinds.js";
 import { go, href } from "../lib/route.js";
 import { follow } from "../lib/stream.js";
 import { line } from "../lib/text.js";
-import { EventRow } from "./event-row.js";
+import { EventRow, moveByArrows } from "./event-row.js";
 import { Icon } from "./icon.js";
 import { Choice, Empty, Panel, Trouble, Waiting, runLink } from "./ui.js";
 
@@ -34,7 +34,7 @@ export function Tail() {
     ${tail.events?.length === 0 && html`<${Empty} title=${kind || onlyFailed ? "No such event yet" : "No events yet"}><p>${kind || onlyFailed
       ? "It will show here as soon as it comes."
       : html`Point OpenClaw at <code>http://127.0.0.1:9090</code>, or send one event by hand; it shows here at once.`}</p></${Empty}>`}
-    ${tail.events?.length > 0 && html`<ul class="events" aria-label="Latest events">${tail.events.map((event) => html`<${EventRow} key=${event.trace_id} event=${event} onOpen=${open} />`)}</ul>`}
+    ${tail.events?.length > 0 && html`<ul class="events" onKeyDown=${moveByArrows} aria-label="Latest events">${tail.events.map((event) => html`<${EventRow} key=${event.trace_id} event=${event} onOpen=${open} />`)}</ul>`}
   </${Panel}>`;
 }
 

@@ -91,7 +91,7 @@ function Row({ at, tree, y, height, span, folded, isSelected, isMatch, find, onO
       <span class="row-icon"><${Icon} name=${kindClass(event.kind)} size="13" /></span><span class="sr">${line(kindLabel(event.kind), 40)}${bad ? ", failed" : ""}: </span>
       <span class="t row-text" title=${line(event.name ?? "", 400)}>${find && isMatch ? hits(name, find).map(({ text, hit }, key) => (hit ? html`<mark key=${key}>${text}</mark>` : text)) : name}</span>
       ${folded && html`<span class="count">+${tree.size[at] - 1}</span>`}
-      ${attempt > 0 && html`<span class="badge warn" title="The same was tried before, and failed"><${Icon} name="retry" size="10" />retry ${attempt}</span>`}
+      ${attempt > 0 && html`<span class="badge warn" title="The same was tried before, and failed"><${Icon} name="retry" size="10" /><span class="word">retry </span>${attempt}</span>`}
       ${bad && html`<span class="row-bad" title=${line(event.error ?? "failed", 300)}><${Icon} name="error" size="13" /></span>`}
     </div>
     <div class="row-figures"><span>${event.input_tokens > 0 || event.output_tokens > 0 ? tokens((event.input_tokens ?? 0) + (event.output_tokens ?? 0)) : ""}</span>
@@ -110,7 +110,7 @@ function Bar({ start, end, span, bad, label }) {
   // The words stand where there is room: behind the bar, else before it, else in it.
   const place = high <= 86 ? "" : low > 14 ? "before" : "inside";
   const labelAt = place === "before" ? { right: `${100 - low}%` } : place === "inside" ? { right: `${100 - high}%` } : { left: `${high}%` };
-  return html`<div class="bar-box">${seen && html`<span class=${`bar ${bad ? "bad" : ""}`} style=${{ left: `${low}%`, width: `${high - low}%` }}></span>
+  return html`<div class="bar-box">${seen && html`<span class=${`bar ${bad ? "bad" : ""}`} style=${{ left: `min(${low}%, 100% - 2px)`, width: `${high - low}%` }}></span>
     <span class=${`bar-label ${place}`} style=${labelAt}>${label}</span>`}</div>`;
 }
 

@@ -7,7 +7,7 @@ import { KINDS, kindLabel } from "../lib/kinds.js";
 import { setParams } from "../lib/route.js";
 import { line } from "../lib/text.js";
 import { Detail } from "../parts/detail.js";
-import { EventRow } from "../parts/event-row.js";
+import { EventRow, moveByArrows } from "../parts/event-row.js";
 import { Icon } from "../parts/icon.js";
 import { Choice, Empty, Filter, More, Range, Trouble, Waiting } from "../parts/ui.js";
 
@@ -35,7 +35,7 @@ export function EventsView({ params }) {
     <${Trouble} error=${list.error} again=${list.again} />
     <div class=${`split ${open && wide ? "with-detail" : ""}`}>
       <div>
-        ${list.items.length > 0 && html`<ul class="panel events" aria-label="Events">${list.items.map((event) => html`<${EventRow} key=${event.trace_id} event=${event} selected=${event.trace_id === open} onOpen=${show} withDay=${true} />`)}</ul>`}
+        ${list.items.length > 0 && html`<ul class="panel events" onKeyDown=${moveByArrows} aria-label="Events">${list.items.map((event) => html`<${EventRow} key=${event.trace_id} event=${event} selected=${event.trace_id === open} onOpen=${show} withDay=${true} />`)}</ul>`}
         ${!list.begun && !list.error && !list.scannedTo && html`<${Waiting} rows="10" />`}
         ${list.begun && !list.busy && !list.error && list.items.length === 0 && !list.next && (narrowed.length > 0
           ? html`<${Empty} title="No event fits"><p>Widen the time, or <button class="link-button" onClick=${() => setParams(Object.fromEntries(NARROWING.map((name) => [name, null])))}>take all filters away</button>.</p></${Empty}>`

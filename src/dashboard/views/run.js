@@ -140,7 +140,7 @@ function Run({ data, params }) {
   const overlay = open && !wide;
   return html`<div class=${`run ${open && wide ? "with-detail" : ""}`} ref=${box}>
     <${Head} run=${run} tree=${tree} retries=${retries} />
-    ${cut && html`<p class="note warn"><${Icon} name="error" /> This run is larger than one answer holds: its first ${count(events.length)} events are shown.</p>`}
+    ${cut && run.events > events.length && html`<p class="note warn"><${Icon} name="error" /> This run is larger than one answer holds: its first ${count(events.length)} events are shown.</p>`}
     <div class="run-body">
       <div class="run-tree panel">
         <div class="run-tools">
