@@ -366,6 +366,25 @@ async fn the_file_stays_within_its_budget_and_pushed_events_go_first() {
 }
 
 #[tokio::test]
+async fn an_event_is_summed_up_before_it_is_deleted() {
+    let mut rig = Rig::new();
+    rig.config.max_bytes = Size::mib(1);
+    rig.config.retention_interval = Time(Duration::from_millis(1));
+    let mut sink = rig.open().await;
+    for _ in 0..60 {
+        let events: Vec<_> = (0..100).map(|_| event(&"x".repeat(1000))).collect();
+        assert_eq!(write(&mut sink, events).await, STORED);
+    }
+    until(|| rig.count("events") < 1500).await;
+    sink.close().await.unwrap();
+    let summed: i64 = Connection::open(rig.path())
+        .unwrap()
+        .query_row("SELECT sum(calls) FROM stats WHERE span = 3600", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(summed, 6000, "what is deleted is in the sums");
+}
+
+#[tokio::test]
 async fn what_is_deleted_goes_from_the_full_text_index_too() {
     let mut rig = Rig::new();
     rig.config.full_text = true;
