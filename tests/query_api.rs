@@ -171,6 +171,23 @@ async fn an_openclaw_turn_told_in_pieces_is_one_run_in_the_lists_too() {
 }
 
 #[tokio::test]
+async fn a_long_run_is_answered_whole_and_said_to_be_cut_only_where_it_is() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    let tool = |at: i64| json!({"kind": "tool_call", "name": "t", "run_id": "long", "timestamp": now() - 60_000 + at, "output": at});
+    send(&sidecar, &(0..1000).map(tool).collect::<Vec<_>>()).await;
+    let whole = ask(&sidecar, "/api/v1/runs/long").await;
+    assert_eq!((whole["events"].as_array().unwrap().len(), &whole["cut"]), (1000, &json!(false)));
+    send(&sidecar, &(1000..20_000).map(tool).collect::<Vec<_>>()).await;
+    let whole = ask(&sidecar, "/api/v1/runs/long").await;
+    assert_eq!((whole["events"].as_array().unwrap().len(), &whole["cut"]), (20_000, &json!(false)));
+    send(&sidecar, &[tool(20_000)]).await;
+    let whole = ask(&sidecar, "/api/v1/runs/long").await;
+    assert_eq!((whole["events"].as_array().unwrap().len(), &whole["cut"]), (20_000, &json!(true)));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn a_wrong_question_names_everything_that_is_wrong_with_it() {
     let home = Home::new();
     let sidecar = home.setup().start().await;

@@ -157,8 +157,13 @@ async fn spans(
     cursor: Option<Cursor>,
     before: usize,
 ) -> Result<(Bytes, Rest), std::io::Error> {
-    let asked = readers.ask(move |reader| reader.spans(&tree, cursor, SPANS)).await;
-    let (spans, next) = asked.map_err(|error: AskError| std::io::Error::other(error.to_string()))?;
+    let asked = readers.ask(move |reader| {
+        let (spans, next) = reader.spans(&tree, cursor, SPANS)?;
+        // A full page is not cut where nothing comes behind it.
+        let more = next.is_some() && !reader.spans(&tree, next, 1)?.0.is_empty();
+        Ok((spans, next.filter(|_| more)))
+    });
+    let (spans, next) = asked.await.map_err(|error: AskError| std::io::Error::other(error.to_string()))?;
     let mut out = Vec::new();
     for (at, span) in spans.iter().enumerate() {
         if before + at > 0 {
