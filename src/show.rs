@@ -7,8 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::{Event, Kind, Status};
-use serde::Deserialize;
-use sinks::sqlite_store::{Condition, ExportError, Reader, Run};
+use sinks::sqlite_store::{Condition, ExportError, Reader, Run, Told};
 
 use crate::cli::Failure;
 use crate::text::{self, Style};
@@ -19,27 +18,6 @@ impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
         Self::failed(error.to_string())
     }
-}
-
-/// The attributes that are shown.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Told {
-    #[serde(rename = "gen_ai.usage.input_tokens")]
-    input: Option<f64>,
-    #[serde(rename = "gen_ai.usage.output_tokens")]
-    output: Option<f64>,
-    #[serde(rename = "gen_ai.usage.cache_read.input_tokens")]
-    cached: Option<f64>,
-    cost_usd: Option<f64>,
-    #[serde(rename = "openclaw_trace.cost.source")]
-    source: Option<String>,
-    #[serde(rename = "otel.span.name")]
-    span_name: Option<String>,
-}
-
-fn told(event: &Event) -> Told {
-    event.attributes.as_ref().and_then(|json| serde_json::from_str(json.as_str()).ok()).unwrap_or_default()
 }
 
 /// How long what was stored just now is waited for, until the running instance has summed it up.
@@ -135,7 +113,7 @@ pub(crate) fn draw(run: &Run, most: usize, style: Style) -> String {
 
 fn sums(run: &Run) -> String {
     let add = |kind: &Kind| {
-        run.events.iter().filter(|event| event.kind == *kind).map(told).fold(
+        run.events.iter().filter(|event| event.kind == *kind).map(Told::by).fold(
             (0.0, 0.0, 0.0, 0.0, 0u64, 0u64),
             |sum, told| {
                 (
@@ -144,7 +122,7 @@ fn sums(run: &Run) -> String {
                     sum.2 + told.output.unwrap_or(0.0),
                     sum.3 + told.cost_usd.unwrap_or(0.0),
                     sum.4 + 1,
-                    sum.5 + u64::from(told.source.as_deref() == Some("unpriced")),
+                    sum.5 + u64::from(told.is_unpriced()),
                 )
             },
         )
@@ -206,7 +184,7 @@ fn branch<'e>(
 
 /// An event in one line.
 fn describe(event: &Event, most: usize, style: Style) -> String {
-    let told = told(event);
+    let told = Told::by(event);
     let mut line = style.bold(event.kind.as_str());
     let name = event.name.as_deref().or(told.span_name.as_deref()).filter(|name| *name != event.kind.as_str());
     if let Some(name) = name {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use engine::{Event, Json, Kind, Status};
-use serde::Deserialize;
+
+use super::told::Told;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,19 +44,6 @@ const COLUMNS: [&str; 19] = [
     "output",
     "attributes",
 ];
-
-/// The attributes that have a column of their own.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Told {
-    #[serde(rename = "gen_ai.usage.input_tokens")]
-    input: Option<f64>,
-    #[serde(rename = "gen_ai.usage.cache_read.input_tokens")]
-    cached: Option<f64>,
-    #[serde(rename = "gen_ai.usage.output_tokens")]
-    output: Option<f64>,
-    cost_usd: Option<f64>,
-}
 
 /// Writes events in one format.
 pub struct EventWriter<W: Write> {
@@ -141,10 +129,7 @@ fn cells(event: &Event) -> [Cow<'_, str>; COLUMNS.len()] {
     }
     let number = |number: Option<f64>| Cow::Owned(number.map(|number| number.to_string()).unwrap_or_default());
     // A turn's sum (`usage`) repeats what its calls tell: in a column that people add up it would count twice.
-    let told: Told = match &event.attributes {
-        Some(json) if event.kind == Kind::LLM_CALL => serde_json::from_str(json.as_str()).unwrap_or_default(),
-        _ => Told::default(),
-    };
+    let told = if event.kind == Kind::LLM_CALL { Told::by(event) } else { Told::default() };
     [
         Cow::Owned(event.trace_id.to_string()),
         Cow::Borrowed(event.kind.as_str()),

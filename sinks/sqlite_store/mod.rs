@@ -29,6 +29,7 @@ mod space;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod told;
 mod transaction;
 mod writer;
 
@@ -51,6 +52,7 @@ pub use query::{
 };
 pub use read::ExportError;
 pub use readers::{AskError, Readers};
+pub use told::Told;
 use writer::{Command, Writer};
 
 /// Where the database stands on Augmi's machines: on the volume that outlives a deploy.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use engine::{Event, TraceId};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension as _, Row, Rows, params, params_from_iter};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -222,16 +222,8 @@ impl Reader {
         ))?;
         let bounds = [Value::Text(words.to_owned()), Value::Integer(after), Value::Integer(from), Value::Integer(to)];
         let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(values)))?;
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.next()? {
-            let (item, weight) = read(row)?;
-            items.push(item);
-            bytes += weight;
-            if bytes >= PAGE_BYTES || items.len() == limit {
-                return Ok((items, Some(Cursor::new(row.get(3)?, row.get(0)?))));
-            }
-        }
-        let Some(edge) = edge else { return Ok((items, None)) };
+        let (items, last) = gather(&mut rows, limit, read)?;
+        let (None, Some(edge)) = (last, edge) else { return Ok((items, last)) };
         let at = self.connection.prepare_cached("SELECT ts FROM events WHERE id = ?1")?;
         let at: Option<i64> = { at }.query_row([edge], |row| row.get(0)).optional()?;
         Ok((items, Some(Cursor::new(at.unwrap_or(0), edge))))
@@ -260,16 +252,7 @@ impl Reader {
         let bounds = [from, to, cursor.at, cursor.id].map(Value::Integer);
         let mut statement = self.connection.prepare_cached(&text)?;
         let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(sql.values.iter().cloned())))?;
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.next()? {
-            let (item, weight) = read(row)?;
-            items.push(item);
-            bytes += weight;
-            if bytes >= PAGE_BYTES || items.len() == limit {
-                return Ok((items, Some(Cursor::new(row.get(3)?, row.get(0)?))));
-            }
-        }
-        Ok((items, None))
+        Ok(gather(&mut rows, limit, read)?)
     }
 
     /// One event whole; `None` where it is not there.
@@ -349,4 +332,22 @@ impl Reader {
         }
         Ok(events)
     }
+}
+
+/// The items of the rows, and the place of the last one where the page ends before the rows do.
+fn gather<T>(
+    rows: &mut Rows<'_>,
+    limit: usize,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<(T, usize)>,
+) -> rusqlite::Result<(Vec<T>, Option<Cursor>)> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (item, weight) = read(row)?;
+        items.push(item);
+        bytes += weight;
+        if bytes >= PAGE_BYTES || items.len() == limit {
+            return Ok((items, Some(Cursor::new(row.get(3)?, row.get(0)?))));
+        }
+    }
+    Ok((items, None))
 }

@@ -129,16 +129,6 @@ impl Sums {
     }
 }
 
-fn tokens(row: &Row<'_>, at: usize) -> rusqlite::Result<Tokens> {
-    Ok(Tokens {
-        input: row.get(at)?,
-        cached: row.get(at + 1)?,
-        output: row.get(at + 2)?,
-        cost_pico: row.get(at + 3)?,
-        unpriced: row.get(at + 4)?,
-    })
-}
-
 const RUN: &str = "id, started, run_id, session_id, agent_id, name, model, ended, error, events, llm_calls, tool_calls, \
      errors, input_tokens, cached_tokens, output_tokens, cost_pico, unpriced, usage_input_tokens, usage_cached_tokens, \
      usage_output_tokens, usage_cost_pico, usage_unpriced, told_cost_pico";
@@ -147,7 +137,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
     let (started, ended): (i64, i64) = (row.get(1)?, row.get::<_, Option<i64>>(7)?.unwrap_or(row.get(1)?));
     let sums = Sums::new(
         [row.get(10)?, row.get(11)?, row.get(12)?],
-        counted(tokens(row, 13)?, tokens(row, 18)?, row.get(23)?),
+        counted(Tokens::read(row, 13)?, Tokens::read(row, 18)?, row.get(23)?),
     );
     #[allow(clippy::cast_precision_loss)]
     let duration_ms = ended.saturating_sub(started) as f64 / 1e6;
@@ -174,7 +164,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SessionSummary> {
         started: moment(row.get(4)?),
         ended: moment(row.get(1)?),
         runs: unsigned(row.get(5)?),
-        sums: Sums::new([row.get(6)?, row.get(7)?, row.get(8)?], tokens(row, 9)?),
+        sums: Sums::new([row.get(6)?, row.get(7)?, row.get(8)?], Tokens::read(row, 9)?),
     })
 }
 

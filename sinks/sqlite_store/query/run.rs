@@ -10,12 +10,13 @@ use engine::{Event, Kind, Status, Timestamp};
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::events::Cursor;
 use super::lists::{ListRequest, RunSummary};
 use super::row::{Bodies, EventRow};
 use super::{Error, Reader};
+use crate::sqlite_store::told::Told;
 use crate::sqlite_store::{read, rollup};
 
 /// One run, whole.
@@ -74,27 +75,6 @@ pub struct SpanRow {
 
 /// The most events of a run that are read.
 pub(super) const MAX_EVENTS: usize = 20_000;
-
-/// The attributes that questions are about.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Told {
-    #[serde(rename = "link.run_id")]
-    other: Option<String>,
-    cost_usd: Option<f64>,
-    #[serde(rename = "gen_ai.usage.input_tokens")]
-    input: Option<f64>,
-    #[serde(rename = "gen_ai.usage.cache_read.input_tokens")]
-    cached: Option<f64>,
-    #[serde(rename = "gen_ai.usage.output_tokens")]
-    output: Option<f64>,
-    #[serde(rename = "openclaw_trace.cost.source")]
-    source: Option<String>,
-    #[serde(rename = "gen_ai.request.model")]
-    model: Option<String>,
-    #[serde(rename = "gen_ai.provider.name")]
-    provider: Option<String>,
-}
 
 impl Reader {
     /// The ids of the latest runs, of one session or of all.
@@ -198,8 +178,8 @@ impl Reader {
             let mut event = read::event(row)?;
             event.run_id = Some(tree.run.run_id.clone());
             tree.links.apply(&mut event);
-            let told = told(&event);
-            let unpriced = told.source.as_deref() == Some("unpriced");
+            let told = Told::by(&event);
+            let unpriced = told.is_unpriced();
             let mut event = EventRow::of(id, event, Bodies::None);
             event.attributes = None;
             spans.push(SpanRow {
@@ -229,7 +209,7 @@ impl Reader {
             let mut rows = statement.query([&name])?;
             while let Some(row) = rows.next()? {
                 let link = read::event(row)?;
-                if let Some(other) = told(&link).other
+                if let Some(other) = Told::by(&link).other
                     && names.len() < 256
                     && names.insert(other.clone())
                 {
@@ -240,10 +220,6 @@ impl Reader {
         }
         Ok(links)
     }
-}
-
-fn told(event: &Event) -> Told {
-    event.attributes.as_ref().and_then(|json| serde_json::from_str(json.as_str()).ok()).unwrap_or_default()
 }
 
 /// What links say of a run.
@@ -260,7 +236,7 @@ impl Links {
     fn of(links: Vec<Event>) -> Self {
         let mut all = Self::default();
         for link in links {
-            if let Some(cost) = told(&link).cost_usd {
+            if let Some(cost) = Told::by(&link).cost_usd {
                 all.told_cost_usd = Some(all.told_cost_usd.unwrap_or(0.0) + cost);
             }
             let failed = link.status == Some(Status::Error);

@@ -287,6 +287,20 @@ impl Tokens {
         self.unpriced = self.unpriced.saturating_add(other.unpriced);
     }
 
+    /// From five columns in this order, beginning at `at`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            input: row.get(at)?,
+            cached: row.get(at + 1)?,
+            output: row.get(at + 2)?,
+            cost_pico: row.get(at + 3)?,
+            unpriced: row.get(at + 4)?,
+        })
+    }
+
     pub(super) fn any(self) -> bool {
         self.input + self.output > 0
     }

@@ -263,15 +263,6 @@ fn read(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, Run)
 }
 
 fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
-    let tokens = |at: usize| -> rusqlite::Result<Tokens> {
-        Ok(Tokens {
-            input: row.get(at)?,
-            cached: row.get(at + 1)?,
-            output: row.get(at + 2)?,
-            cost_pico: row.get(at + 3)?,
-            unpriced: row.get(at + 4)?,
-        })
-    };
     Ok(Run {
         session_id: row.get(0)?,
         agent_id: row.get(1)?,
@@ -284,8 +275,8 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
         llm_calls: row.get(8)?,
         tool_calls: row.get(9)?,
         errors: row.get(10)?,
-        calls: tokens(11)?,
-        usage: tokens(16)?,
+        calls: Tokens::read(row, 11)?,
+        usage: Tokens::read(row, 16)?,
         told_cost_pico: row.get(21)?,
         own_at: row.get(22)?,
         own_failed: row.get(23)?,

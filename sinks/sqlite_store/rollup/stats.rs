@@ -121,13 +121,7 @@ impl Cell {
         let mut cell = Self {
             calls: row.get(at)?,
             errors: row.get(at + 1)?,
-            tokens: Tokens {
-                input: row.get(at + 2)?,
-                cached: row.get(at + 3)?,
-                output: row.get(at + 4)?,
-                cost_pico: row.get(at + 5)?,
-                unpriced: row.get(at + 6)?,
-            },
+            tokens: Tokens::read(row, at + 2)?,
             timed: row.get(at + 7)?,
             duration_sum: row.get(at + 8)?,
             duration_max: row.get(at + 9)?,
