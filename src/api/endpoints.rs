@@ -12,12 +12,20 @@ use sinks::sqlite_store::{
 pub(super) struct Endpoint {
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
-    pub(super) parameters: &'static [Parameter],
+    /// In groups, so that paths may share one.
+    parameters: &'static [&'static [Parameter]],
     pub(super) answer: Answer,
     /// Whether the token is asked for.
     pub(super) guarded: bool,
     /// Statuses besides 200 and those that every path has.
     pub(super) also: &'static [u16],
+}
+
+impl Endpoint {
+    /// All parameters of its query.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> + use<> {
+        self.parameters.iter().flat_map(|group| group.iter())
+    }
 }
 
 /// One parameter of a path.
@@ -81,6 +89,9 @@ const QUERY: Parameter = text("q", "text that must occur, in any case");
 const CURSOR: Parameter = Parameter { name: "cursor", form: Form::Cursor, meaning: "next of the page before" };
 const LIMIT: Parameter =
     Parameter { name: "limit", form: Form::Number { least: 1, most: 500, default: Some(50) }, meaning: "most items" };
+
+/// What events must be.
+const FILTERS: &[Parameter] = &[KIND, SESSION, RUN, AGENT, MODEL, TOOL, STATUS, FROM, TO, QUERY];
 
 /// A list of runs.
 #[derive(Serialize, JsonSchema)]
@@ -221,28 +232,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/api/v1/events",
         summary: "Events in order of time",
         parameters: &[
-            KIND,
-            SESSION,
-            RUN,
-            AGENT,
-            MODEL,
-            TOOL,
-            STATUS,
-            FROM,
-            TO,
-            QUERY,
-            Parameter {
-                name: "order",
-                form: Form::OneOf(&["desc", "asc"]),
-                meaning: "latest first (the default) or oldest first",
-            },
-            Parameter {
-                name: "bodies",
-                form: Form::OneOf(&["preview", "full", "none"]),
-                meaning: "a line of input and output (the default), all of them, or nothing",
-            },
-            LIMIT,
-            CURSOR,
+            FILTERS,
+            &[
+                Parameter {
+                    name: "order",
+                    form: Form::OneOf(&["desc", "asc"]),
+                    meaning: "latest first (the default) or oldest first",
+                },
+                Parameter {
+                    name: "bodies",
+                    form: Form::OneOf(&["preview", "full", "none"]),
+                    meaning: "a line of input and output (the default), all of them, or nothing",
+                },
+                LIMIT,
+                CURSOR,
+            ],
         ],
         answer: Answer::Json(schema::<Page>),
         guarded: true,
@@ -259,7 +263,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/sessions",
         summary: "Sessions, latest first",
-        parameters: &[AGENT, FROM, TO, QUERY, LIMIT, CURSOR],
+        parameters: &[&[AGENT, FROM, TO, QUERY, LIMIT, CURSOR]],
         answer: Answer::Json(schema::<Sessions>),
         guarded: true,
         also: &[429, 503],
@@ -267,7 +271,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/runs",
         summary: "Runs, latest first",
-        parameters: &[SESSION, AGENT, STATUS, FROM, TO, QUERY, LIMIT, CURSOR],
+        parameters: &[&[SESSION, AGENT, STATUS, FROM, TO, QUERY, LIMIT, CURSOR]],
         answer: Answer::Json(schema::<Runs>),
         guarded: true,
         also: &[429, 503],
@@ -283,7 +287,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/stats",
         summary: "Calls, tokens, cost and latency over time",
-        parameters: &[
+        parameters: &[&[
             Parameter {
                 name: "by",
                 form: Form::OneOf(&["model", "tool", "kind"]),
@@ -296,7 +300,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
                 form: Form::Number { least: 1, most: 31_536_000, default: None },
                 meaning: "seconds between two points; made to fit",
             },
-        ],
+        ]],
         answer: Answer::Json(schema::<Stats>),
         guarded: true,
         also: &[429, 503],
@@ -304,7 +308,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/resources",
         summary: "The machine over time",
-        parameters: &[
+        parameters: &[&[
             FROM,
             TO,
             Parameter {
@@ -312,7 +316,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
                 form: Form::Number { least: 10, most: 1000, default: Some(300) },
                 meaning: "about how many points",
             },
-        ],
+        ]],
         answer: Answer::Json(schema::<Resources>),
         guarded: true,
         also: &[429, 503],
@@ -320,7 +324,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/api/v1/stream",
         summary: "Events as they are stored, as server-sent events with an EventRow each",
-        parameters: &[
+        parameters: &[&[
             KIND,
             SESSION,
             RUN,
@@ -331,7 +335,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
                 form: Form::Number { least: 0, most: i64::MAX, default: None },
                 meaning: "go on behind the event with this id",
             },
-        ],
+        ]],
         answer: Answer::Media(&["text/event-stream"]),
         guarded: true,
         also: &[429, 503],
@@ -340,21 +344,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/api/v1/export",
         summary: "Events as a download, oldest first",
         parameters: &[
-            KIND,
-            SESSION,
-            RUN,
-            AGENT,
-            MODEL,
-            TOOL,
-            STATUS,
-            FROM,
-            TO,
-            QUERY,
-            Parameter {
+            FILTERS,
+            &[Parameter {
                 name: "format",
                 form: Form::OneOf(&["ndjson", "csv", "otlp"]),
                 meaning: "NDJSON that /v1/events takes (the default), CSV, or OTLP/JSON requests",
-            },
+            }],
         ],
         answer: Answer::Media(&["application/x-ndjson", "text/csv"]),
         guarded: true,

@@ -39,7 +39,7 @@ pub(super) fn document(endpoints: &[Endpoint], also: impl Fn(&mut SchemaGenerato
 }
 
 fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
-    let mut parameters: Vec<Value> = endpoint.parameters.iter().map(parameter).collect();
+    let mut parameters: Vec<Value> = endpoint.parameters().map(parameter).collect();
     for part in endpoint.path.split('/') {
         if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
             let schema = json!({ "type": "string", "minLength": 1, "maxLength": 256 });

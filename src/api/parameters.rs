@@ -14,7 +14,7 @@ const MOST_BYTES: usize = 256;
 
 /// A question's parameters; all that is wrong with them is said at once.
 pub(super) struct Parameters {
-    known: &'static [Parameter],
+    known: Vec<&'static Parameter>,
     given: Vec<(String, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Parameters {
     /// # Errors
     /// Everything that is wrong, for the client.
     pub(super) fn check(endpoint: &'static Endpoint, given: Vec<(String, String)>) -> Result<Self, String> {
-        let parameters = Self { known: endpoint.parameters, given };
+        let parameters = Self { known: endpoint.parameters().collect(), given };
         let mut wrong = Vec::new();
         for (at, (name, value)) in parameters.given.iter().enumerate() {
             let Some(known) = parameters.known.iter().find(|known| known.name == name) else {
