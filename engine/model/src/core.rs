@@ -50,8 +50,12 @@ pub fn one_batch_and_two_sinks(search: Search, second_drops_it: bool) -> Result<
         let sinks = [(batch.share(), second_drops_it), (batch, false)].map(|(copy, drops)| {
             let kept = Arc::clone(&kept);
             spawn(async move {
+                // The batch waits in the sink's queue.
+                step();
                 if !drops {
                     *kept.lock().expect("no panic before") += 1;
+                    // A commit and the word of it are two moments.
+                    step();
                     copy.confirm(1);
                 }
             })
@@ -68,6 +72,7 @@ pub fn one_batch_and_two_sinks(search: Search, second_drops_it: bool) -> Result<
             for sink in sinks {
                 let _ = sink.await;
             }
+            assert_eq!(admission.in_flight(), (0, 0), "P2: credits are gone");
         });
     })
 }
