@@ -293,6 +293,22 @@ async fn what_is_stored_is_streamed_and_a_client_goes_on_where_it_was() {
     sidecar.stop().await;
 }
 
+#[tokio::test]
+async fn a_stream_goes_on_when_the_file_is_begun_anew() {
+    let home = Home::new();
+    let sidecar = home.setup().keep_forever().start().await;
+    send(&sidecar, &(0..50).map(|at| call("before", "s", now() + at, "ok")).collect::<Vec<_>>()).await;
+    let mut following = Follower::new(sidecar.api, "/api/v1/stream").await;
+    following.until("connected").await;
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", home.db().display()));
+    }
+    send(&sidecar, &[call("after", "s", now(), "ok")]).await;
+    let seen = following.until("\"run_id\":\"after\"").await;
+    assert!(!seen.contains("before"), "{seen}");
+    sidecar.stop().await;
+}
+
 /// A client that reads an answer which does not end.
 struct Follower {
     stream: tokio::net::TcpStream,
@@ -306,15 +322,18 @@ impl Follower {
         Self { stream, read: String::new() }
     }
 
-    /// All that came until this did.
+    /// All that came until this did. The time is for all of it: signs of life alone are no answer.
     async fn until(&mut self, text: &str) -> String {
         let mut buffer = [0; 4096];
-        while !self.read.contains(text) {
-            let read = tokio::time::timeout(support::PATIENCE, self.stream.read(&mut buffer)).await.expect("it comes");
-            let count = read.unwrap();
-            assert!(count > 0, "the stream ended: {}", self.read);
-            self.read.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
+        let reading = async {
+            while !self.read.contains(text) {
+                let count = self.stream.read(&mut buffer).await.unwrap();
+                assert!(count > 0, "the stream ended: {}", self.read);
+                self.read.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        };
+        let came = tokio::time::timeout(support::PATIENCE, reading).await;
+        assert!(came.is_ok(), "waited in vain for {text} in {}", self.read);
         self.read.clone()
     }
 }

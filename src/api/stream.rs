@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use futures_util::stream;
-use sinks::sqlite_store::{Condition, EventRow, Readers};
+use sinks::sqlite_store::{AskError, Condition, EventRow, Readers};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -81,10 +81,19 @@ async fn follow(mut follower: Follower) -> Option<(Result<Bytes, std::io::Error>
     }
     loop {
         let after = follower.after;
-        let events = follower.readers.ask(move |reader| reader.arrivals(after, MOST)).await.ok()?;
+        let asked = follower.readers.ask(move |reader| {
+            // A file that was begun anew counts from the beginning.
+            let after = if reader.last_id()? < after { 0 } else { after };
+            Ok((after, reader.arrivals(after, MOST)?))
+        });
+        let (after, events) = match asked.await {
+            Ok(found) => found,
+            Err(AskError::Closed) => return None,
+            // Between two files, or too many ask: nothing is lost, it is looked for again.
+            Err(AskError::Busy | AskError::Store(_)) => (after, Vec::new()),
+        };
         let all = events.len() < MOST;
         let out = write(&events, &follower.condition);
-        // A file that was begun anew counts from the beginning.
         follower.after = events.last().map_or(after, |event| event.id);
         if !out.is_empty() {
             follower.last_said = Instant::now();
