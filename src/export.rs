@@ -30,7 +30,7 @@ pub(crate) fn export(
     };
     // Looked at first: a file is not emptied for a database that is not there.
     if !db.is_file() {
-        return Err(sinks::sqlite_store::ExportError::Missing(db.to_owned()).into());
+        return Err(sinks::sqlite_store::ReadError::Missing(db.to_owned()).into());
     }
     let file = private(db, path)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}; choose another file", path.display())))?;
@@ -56,7 +56,7 @@ fn written(
     format: Format,
     out: &mut dyn Write,
     bar: Option<Bar>,
-) -> Result<u64, sinks::sqlite_store::ExportError> {
+) -> Result<u64, sinks::sqlite_store::ReadError> {
     let done = write(db, condition, format, out, &mut |done, all| {
         if let Some(bar) = &bar {
             bar.at(done, all);

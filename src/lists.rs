@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use engine::Timestamp;
-use sinks::sqlite_store::{List, ListRequest, Reader, RunSummary, SessionSummary};
+use sinks::sqlite_store::{List, ListRequest, ReadError, Reader, SessionSummary, Sums};
 
 use crate::cli::Failure;
 use crate::show::open;
@@ -23,34 +23,16 @@ pub(crate) fn sessions(db: &Path, request: ListRequest, json: bool) -> Done {
         let what = if any { "no session is stored yet" } else { "no session of that time is stored" };
         return Ok(format!("{what}; `openclaw-trace runs` lists the runs\n"));
     }
-    let mut table = Table::new(&[
-        ("last (UTC)", Side::Left),
-        ("lasted", Side::Right),
-        ("runs", Side::Right),
-        ("calls", Side::Right),
-        ("tools", Side::Right),
-        ("errors", Side::Right),
-        ("tokens in", Side::Right),
-        ("out", Side::Right),
-        ("cost", Side::Right),
-        ("session", Side::Left),
-    ]);
+    let first = [("last (UTC)", Side::Left), ("lasted", Side::Right), ("runs", Side::Right)];
+    let mut table = Table::new(&[&first[..], &SUMS, &[("session", Side::Left)]].concat());
     for SessionSummary { session_id, started, ended, runs, sums, .. } in &sessions {
         let (started, ended) = (time(started), time(ended));
         #[allow(clippy::cast_precision_loss)]
         let lasted = ended.as_nanos().saturating_sub(started.as_nanos()) as f64 / 1e6;
-        table.row(vec![
-            plain(text::moment(ended)),
-            plain(text::duration(lasted)),
-            number(*runs),
-            number(sums.llm_calls),
-            number(sums.tool_calls),
-            failures(sums.errors),
-            number(sums.input_tokens),
-            number(sums.output_tokens),
-            plain(cost(sums.cost_usd, sums.unpriced)),
-            (text::line(session_id, 60), Mark::Bold),
-        ]);
+        let mut row = vec![plain(text::moment(ended)), plain(text::duration(lasted)), number(*runs)];
+        row.extend(cells(sums));
+        row.push((text::line(session_id, 60), Mark::Bold));
+        table.row(row);
     }
     Ok(table.draw(Style::of_output()))
 }
@@ -66,37 +48,23 @@ pub(crate) fn runs(db: &Path, request: ListRequest, json: bool) -> Done {
         let what = if any { "no run is stored yet" } else { "no such run is stored" };
         return Ok(format!("{what}; `openclaw-trace tail` shows what comes in\n"));
     }
-    let mut table = Table::new(&[
-        ("began (UTC)", Side::Left),
-        ("lasted", Side::Right),
-        ("status", Side::Left),
-        ("calls", Side::Right),
-        ("tools", Side::Right),
-        ("errors", Side::Right),
-        ("tokens in", Side::Right),
-        ("out", Side::Right),
-        ("cost", Side::Right),
-        ("model", Side::Left),
-        ("run", Side::Left),
-        ("what failed", Side::Left),
-    ]);
+    let first = [("began (UTC)", Side::Left), ("lasted", Side::Right), ("status", Side::Left)];
+    let last = [("model", Side::Left), ("run", Side::Left), ("what failed", Side::Left)];
+    let mut table = Table::new(&[&first[..], &SUMS, &last].concat());
     for run in &runs {
-        let RunSummary { sums, .. } = run;
         let failed = run.status == "error";
-        table.row(vec![
+        let mut row = vec![
             plain(text::moment(time(&run.started))),
             plain(text::duration(run.duration_ms)),
             if failed { ("failed".to_owned(), Mark::Bad) } else { plain("ok".to_owned()) },
-            number(sums.llm_calls),
-            number(sums.tool_calls),
-            failures(sums.errors),
-            number(sums.input_tokens),
-            number(sums.output_tokens),
-            plain(cost(sums.cost_usd, sums.unpriced)),
+        ];
+        row.extend(cells(&run.sums));
+        row.extend([
             plain(text::line(run.model.as_deref().unwrap_or("-"), 30)),
             (text::line(&run.run_id, 60), Mark::Bold),
             (text::line(run.error.as_deref().unwrap_or_default(), 60), if failed { Mark::Bad } else { Mark::Faint }),
         ]);
+        table.row(row);
     }
     Ok(table.draw(Style::of_output()))
 }
@@ -105,7 +73,7 @@ pub(crate) fn runs(db: &Path, request: ListRequest, json: bool) -> Done {
 fn all<T>(
     reader: &Reader,
     mut request: ListRequest,
-    page: impl Fn(&Reader, &ListRequest) -> Result<List<T>, sinks::sqlite_store::ExportError>,
+    page: impl Fn(&Reader, &ListRequest) -> Result<List<T>, ReadError>,
 ) -> Result<Vec<T>, Failure> {
     let most = request.limit;
     let mut items = Vec::new();
@@ -119,6 +87,27 @@ fn all<T>(
         }
     }
     Ok(items)
+}
+
+/// The columns of [`cells`].
+const SUMS: [(&str, Side); 6] = [
+    ("calls", Side::Right),
+    ("tools", Side::Right),
+    ("errors", Side::Right),
+    ("tokens in", Side::Right),
+    ("out", Side::Right),
+    ("cost", Side::Right),
+];
+
+fn cells(sums: &Sums) -> [(String, Mark); 6] {
+    [
+        number(sums.llm_calls),
+        number(sums.tool_calls),
+        failures(sums.errors),
+        number(sums.input_tokens),
+        number(sums.output_tokens),
+        plain(cost(sums.cost_usd, sums.unpriced)),
+    ]
 }
 
 fn plain(text: String) -> (String, Mark) {

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::{Event, Kind, Status};
-use sinks::sqlite_store::{Condition, ExportError, Reader, Run, Told};
+use sinks::sqlite_store::{Condition, ReadError, Reader, Run, Told};
 
 use crate::cli::Failure;
 use crate::text::{self, Style};
 
 type Done = Result<String, Failure>;
 
-impl From<ExportError> for Failure {
-    fn from(error: ExportError) -> Self {
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
         Self::failed(error.to_string())
     }
 }

@@ -48,9 +48,9 @@ use tokio::sync::{oneshot, watch};
 pub use format::{EventWriter, Format};
 pub use query::{
     Bodies, By, Condition, Cursor, Durations, EventRow, Group, List, ListRequest, Order, Overview, Page, PageRequest,
-    Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Tree, export,
+    Reader, Resources, Run, RunSummary, Series, SessionSummary, SpanRow, Stats, StoredEvent, Sums, Tree, export,
 };
-pub use read::ExportError;
+pub use read::ReadError;
 pub use readers::{AskError, Readers};
 pub use told::Told;
 use writer::{Command, Writer};

@@ -11,9 +11,9 @@ use super::schema::FileError;
 pub(super) const COLUMNS: &str = "id, trace_id, kind, ts, duration_ms, status, error, session_id, run_id, agent_id, \
      span_id, parent_span_id, name, input, output, attributes";
 
-/// Why an export did not go through.
+/// Why a store was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub enum ReadError {
     /// No such file.
     #[error("there is no database {path}; name one with --db", path = .0.display())]
     Missing(PathBuf),
@@ -28,7 +28,7 @@ pub enum ExportError {
     Output(#[from] std::io::Error),
 }
 
-impl ExportError {
+impl ReadError {
     /// Whether the reader of the output has gone, which is no failure.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
@@ -36,13 +36,13 @@ impl ExportError {
     }
 }
 
-impl From<FileError> for ExportError {
+impl From<FileError> for ReadError {
     fn from(error: FileError) -> Self {
         Self::Database(error.to_string())
     }
 }
 
-impl From<rusqlite::Error> for ExportError {
+impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::OperationInterrupted) => Self::TooLong,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::query::Reader;
-use super::read::ExportError;
+use super::read::ReadError;
 use super::space::{self, Identity};
 
 /// Questions that wait.
@@ -33,7 +33,7 @@ pub enum AskError {
     Closed,
     /// The store did not answer.
     #[error(transparent)]
-    Store(#[from] ExportError),
+    Store(#[from] ReadError),
 }
 
 type Question = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -51,7 +51,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn ask<T>(&mut self, question: impl FnOnce(&Reader) -> Result<T, ExportError>) -> Result<T, ExportError> {
+    fn ask<T>(&mut self, question: impl FnOnce(&Reader) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let now = space::identity(&self.path);
         let mut open = match self.open.take() {
             Some(open) if open.1 == now => open,
@@ -88,7 +88,7 @@ impl Readers {
     /// [`AskError`].
     pub async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Reader) -> Result<T, ExportError> + Send + 'static,
+        question: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, AskError> {
         let (done, answer) = oneshot::channel();
         let question: Question = Box::new(move |connection| {

@@ -10,7 +10,7 @@ use engine::runtime::Phase;
 
 use super::endpoints::{Health, Ready, Status};
 use super::parameters::Pairs;
-use super::{Api, answered, listener_json, query, with_header};
+use super::{Api, answered, json_answer, query, with_header};
 
 pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Response<Body> {
     answered(&Health {
@@ -28,7 +28,7 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Response<Body> {
         return answered(&Ready { status: "ready", why: None });
     }
     let why = refusing.map_or_else(|| phase(now).to_owned(), |refusal| refusal.message);
-    listener_json(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "not ready", why: Some(why) })
+    json_answer(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "not ready", why: Some(why) })
 }
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response<Body> {

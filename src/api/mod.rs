@@ -181,10 +181,10 @@ fn unanswered(error: &AskError) -> Response<Body> {
 }
 
 fn answered(answer: &impl Serialize) -> Response<Body> {
-    listener_json(StatusCode::OK, answer)
+    json_answer(StatusCode::OK, answer)
 }
 
-fn listener_json(status: StatusCode, answer: &impl Serialize) -> Response<Body> {
+fn json_answer(status: StatusCode, answer: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(answer) {
         Ok(body) => listener::json(status, body),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("the answer cannot be written: {error}")),

@@ -8,7 +8,7 @@ use axum::http::{Response, StatusCode, header};
 use engine::{Timestamp, TraceId};
 use futures_util::stream;
 use sinks::sqlite_store::{
-    AskError, Bodies, By, Condition, Cursor, ExportError, ListRequest, Order, PageRequest, Reader, Readers, Tree,
+    AskError, Bodies, By, Condition, Cursor, ListRequest, Order, PageRequest, ReadError, Reader, Readers, Tree,
 };
 
 use super::endpoints::{ENDPOINTS, Runs, Sessions};
@@ -34,7 +34,7 @@ pub(super) fn readers(api: &Api) -> Result<Arc<Readers>, Response<Body>> {
 
 async fn ask<T: Send + 'static>(
     api: &Api,
-    question: impl FnOnce(&Reader) -> Result<T, ExportError> + Send + 'static,
+    question: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, Response<Body>> {
     readers(api)?.ask(question).await.map_err(|error| unanswered(&error))
 }

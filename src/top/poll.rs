@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use engine::Timestamp;
-use sinks::sqlite_store::{By, EventRow, ExportError, Group, ListRequest, Reader, Resources, RunSummary};
+use sinks::sqlite_store::{By, EventRow, Group, ListRequest, ReadError, Reader, Resources, RunSummary};
 
 use crate::show;
 use crate::text::Style;
@@ -88,7 +88,7 @@ struct Open {
 }
 
 impl Poller {
-    pub(super) fn open(path: &Path) -> Result<Self, ExportError> {
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
         let open = Some(Open::new(path)?);
         Ok(Self { path: path.to_owned(), open, after: None, came: VecDeque::new() })
     }
@@ -110,7 +110,7 @@ impl Poller {
         Ok(show::draw(&run, WIDE, Style::plain()).lines().map(str::to_owned).collect())
     }
 
-    fn reopened(&mut self) -> Result<(), ExportError> {
+    fn reopened(&mut self) -> Result<(), ReadError> {
         if self.open.as_ref().is_none_or(|open| identity(&self.path) != Some(open.file)) {
             self.open = Some(Open::new(&self.path)?);
             self.after = None;
@@ -118,7 +118,7 @@ impl Poller {
         Ok(())
     }
 
-    fn look(&mut self, failed: bool) -> Result<Found, ExportError> {
+    fn look(&mut self, failed: bool) -> Result<Found, ReadError> {
         let Some(Open { reader, .. }) = &mut self.open else { return Ok(Found::default()) };
         reader.limit(PATIENCE)?;
         let now = Timestamp::now();
@@ -179,9 +179,9 @@ impl Poller {
 }
 
 impl Open {
-    fn new(path: &Path) -> Result<Self, ExportError> {
+    fn new(path: &Path) -> Result<Self, ReadError> {
         // Looked at first: a file replaced in between is noticed at the next look.
-        let file = identity(path).ok_or_else(|| ExportError::Missing(path.to_owned()))?;
+        let file = identity(path).ok_or_else(|| ReadError::Missing(path.to_owned()))?;
         Ok(Self { reader: Reader::open(path)?, file })
     }
 }

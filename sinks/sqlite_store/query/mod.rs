@@ -22,13 +22,13 @@ use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::read::ExportError as Error;
+use super::read::ReadError as Error;
 use super::{rollup, schema, space};
 
 pub use condition::{Condition, Order};
 pub use events::{Cursor, Page, PageRequest};
 pub use export::export;
-pub use lists::{List, ListRequest, RunSummary, SessionSummary};
+pub use lists::{List, ListRequest, RunSummary, SessionSummary, Sums};
 pub use resources::Resources;
 pub use row::{Bodies, EventRow, StoredEvent};
 pub use run::{Run, SpanRow, Tree};
