@@ -6,13 +6,7 @@ use engine::{Admission, Batch, BuildContext, Event, Kind, Receipt, metrics::Metr
 
 /// A context as the runtime would pass it.
 pub(crate) fn context() -> BuildContext {
-    BuildContext {
-        name: "test".into(),
-        metrics: Metrics::default(),
-        drain_timeout: Duration::from_secs(10),
-        in_flight: (512, 4 << 20),
-        losses: engine::Losses::default(),
-    }
+    BuildContext::new("test")
 }
 
 /// An event of kind `log`.

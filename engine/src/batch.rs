@@ -38,6 +38,8 @@ pub enum RefusalKind {
     NoSpace,
     /// A sink failed.
     Failed,
+    /// A sink will never take one of the events: sending the same again is no use.
+    Refused,
 }
 
 impl Refusal {
@@ -163,6 +165,11 @@ impl Batch {
     /// The events, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Event> {
         self.events.iter().map(Arc::as_ref)
+    }
+
+    /// The events, each to be held without a copy.
+    pub fn shared(&self) -> impl ExactSizeIterator<Item = Arc<Event>> + '_ {
+        self.events.iter().map(Arc::clone)
     }
 
     /// The events, to be changed. An event that another branch of the graph shares is copied first.

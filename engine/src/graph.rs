@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::config::{Component, ConfigError, ConfigErrors, Section, Settings, nearest};
 use crate::metrics::Metrics;
-use crate::plugin::{AnySink, BuildContext, Losses, OutboxSink, Problems, Registry, Sink, Source, Transform};
+use crate::plugin::{AnySink, BuildContext, Losses, OutboxSink, Problems, Reads, Registry, Sink, Source, Transform};
 
 /// A checked graph with its components built and nothing opened yet.
 pub struct Graph {
@@ -74,6 +74,7 @@ impl Graph {
                 usize::try_from(runtime.max_in_flight_bytes.0).unwrap_or(usize::MAX),
             ),
             losses: plan.losses.clone(),
+            reads_outbox: plan.reads_outbox(component),
         };
         let name = component.name.clone();
         match component.section {
@@ -140,8 +141,17 @@ impl<'a> Plan<'a> {
     }
 
     fn reads_outbox(&self, component: &Component) -> bool {
-        component.section == Section::Sinks
-            && self.registry.sinks.get(component.r#type.as_str()).is_some_and(|plugin| plugin.reads_outbox)
+        if component.section != Section::Sinks {
+            return false;
+        }
+        match self.registry.sinks.get(component.r#type.as_str()).map(|plugin| plugin.reads) {
+            None | Some(Reads::Stream) => false,
+            Some(Reads::Outbox) => true,
+            Some(Reads::Either) => component
+                .inputs
+                .iter()
+                .any(|input| self.by_name.get(input.as_str()).is_some_and(|named| self.offers_outbox(named))),
+        }
     }
 
     fn check(&mut self) {

@@ -26,6 +26,6 @@ pub use event::{Event, EventError, Kind, Status, Timestamp, TraceId};
 pub use json::Json;
 pub use outbox::{Cursor, Outbox, OutboxError, Unsent};
 pub use plugin::{
-    BuildContext, Losses, OpenError, OutboxSink, Outlet, Problem, Problems, Registry, Sink, SinkConfig, Source,
-    SourceConfig, Transform, TransformConfig,
+    BuildContext, Losses, OpenError, OutboxSink, Outlet, Problem, Problems, Reads, Registry, Sink, SinkConfig, Source,
+    SourceConfig, Transform, TransformConfig, WriteSize,
 };

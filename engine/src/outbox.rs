@@ -4,6 +4,8 @@
 //! after a cursor, confirms those that the receiver confirmed, and sets aside (quarantines) those
 //! that the receiver will never take. Its own small state lives beside the events.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{Event, TraceId};
@@ -17,7 +19,7 @@ pub struct Unsent {
     /// Its place; the next read continues after it.
     pub cursor: Cursor,
     /// The event as it was kept.
-    pub event: Event,
+    pub event: Arc<Event>,
 }
 
 /// Why the outbox did not answer.

@@ -59,6 +59,23 @@ pub struct BuildContext {
     pub in_flight: (usize, usize),
     /// How often a sink has lost what it had confirmed; shared by all components.
     pub losses: Losses,
+    /// Of a sink that may read either ([`Reads::Either`]): its inputs name a sink whose outbox it reads.
+    pub reads_outbox: bool,
+}
+
+impl BuildContext {
+    /// A context with the runtime's defaults, for one component alone.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            metrics: Metrics::default(),
+            drain_timeout: Duration::from_secs(10),
+            in_flight: (512, 4 << 20),
+            losses: Losses::default(),
+            reads_outbox: false,
+        }
+    }
 }
 
 /// How often a sink has lost what it had confirmed: its file was damaged, deleted or replaced, and a new one
@@ -103,14 +120,25 @@ pub trait TransformConfig: DeserializeOwned + JsonSchema + Send + 'static {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Transform>, Problems>;
 }
 
+/// What a sink reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The live stream.
+    Stream,
+    /// An outbox: its `inputs` name exactly one sink that offers one.
+    Outbox,
+    /// Whichever its `inputs` name; [`BuildContext::reads_outbox`] says which.
+    Either,
+}
+
 /// Configuration of a sink.
 pub trait SinkConfig: DeserializeOwned + JsonSchema + Send + 'static {
     /// The value of `type`.
     const TYPE: &'static str;
     /// Whether the sink keeps events and offers an outbox.
     const OFFERS_OUTBOX: bool = false;
-    /// Whether the sink reads from an outbox: its `inputs` name exactly one sink that offers one.
-    const READS_OUTBOX: bool = false;
+    /// What the sink reads.
+    const READS: Reads = Reads::Stream;
     /// Checks the values and makes the sink.
     ///
     /// # Errors
@@ -163,6 +191,11 @@ pub trait Sink: Send {
     /// [`Batch::fail`] (dropping one means failed), at the latest when `write` returns.
     async fn write(&mut self, batches: Vec<Batch>);
 
+    /// How much one write holds. Called after `open`.
+    fn write_size(&self) -> WriteSize {
+        WriteSize::default()
+    }
+
     /// The outbox, if the sink's configuration type says that it offers one. Called after `open`.
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
         None
@@ -179,6 +212,25 @@ pub trait Sink: Send {
     /// What could not be made safe; the process then ends with a code that is not 0.
     async fn close(&mut self) -> Result<(), OpenError> {
         Ok(())
+    }
+}
+
+/// How much a sink is given as one write: what waits, up to the first of the bounds that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteSize {
+    /// Events.
+    pub events: usize,
+    /// Bytes of events.
+    pub bytes: usize,
+    /// How long the first batch of a write waits for more. Zero: not at all, so that no timer delays a
+    /// lone event; a burst shares a write all the same.
+    pub age: Duration,
+}
+
+impl Default for WriteSize {
+    /// What a group commit holds.
+    fn default() -> Self {
+        Self { events: 1000, bytes: 4 * 1024 * 1024, age: Duration::ZERO }
     }
 }
 
@@ -332,7 +384,7 @@ pub(crate) struct Plugin<T> {
     pub(crate) schema: fn() -> schemars::Schema,
     pub(crate) build: BuildFn<T>,
     pub(crate) offers_outbox: bool,
-    pub(crate) reads_outbox: bool,
+    pub(crate) reads: Reads,
     pub(crate) openapi: Option<&'static str>,
 }
 
@@ -354,7 +406,7 @@ impl Registry {
             schema: || schemars::schema_for!(C),
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: false,
-            reads_outbox: false,
+            reads: Reads::Stream,
             openapi: C::OPENAPI,
         };
         self.sources.insert(C::TYPE, plugin);
@@ -373,7 +425,7 @@ impl Registry {
             schema: || schemars::schema_for!(C),
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: false,
-            reads_outbox: false,
+            reads: Reads::Stream,
             openapi: None,
         };
         self.transforms.insert(C::TYPE, plugin);
@@ -387,7 +439,7 @@ impl Registry {
             schema: || schemars::schema_for!(C),
             build: |table, cx| crate::config::typed::<C>(table)?.build(cx),
             offers_outbox: C::OFFERS_OUTBOX,
-            reads_outbox: C::READS_OUTBOX,
+            reads: C::READS,
             openapi: None,
         };
         self.sinks.insert(C::TYPE, plugin);

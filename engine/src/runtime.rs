@@ -21,10 +21,6 @@ use crate::metrics::{IntCounter, IntGauge, Metrics};
 use crate::plugin::{OpenError, Outlet, Route, Sink, SourceState, Transform};
 use crate::{Admission, Batch, Outbox, Refusal};
 
-/// The most events that a sink is given as one write, and the most bytes: what a group commit holds.
-const WRITE_EVENTS: usize = 1000;
-const WRITE_BYTES: usize = 4 * 1024 * 1024;
-
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -284,11 +280,13 @@ async fn run_sink(
     drained: oneshot::Sender<()>,
     close: oneshot::Receiver<()>,
 ) -> Result<(), OpenError> {
+    let size = sink.write_size();
     while let Some(first) = queue.recv().await {
         let (mut events, mut bytes) = (first.len(), first.size_bytes());
         let mut batches = vec![first];
-        while events < WRITE_EVENTS && bytes < WRITE_BYTES {
-            let Ok(next) = queue.try_recv() else { break };
+        let due = (!size.age.is_zero()).then(|| Instant::now() + size.age);
+        while events < size.events && bytes < size.bytes {
+            let Some(next) = next_within(&mut queue, due).await else { break };
             events += next.len();
             bytes += next.size_bytes();
             batches.push(next);
@@ -300,6 +298,14 @@ async fn run_sink(
     let _ = drained.send(());
     let _ = close.await;
     sink.close().await
+}
+
+/// The next batch that waits, or that comes before `due`.
+async fn next_within(queue: &mut mpsc::Receiver<Batch>, due: Option<Instant>) -> Option<Batch> {
+    match due {
+        None => queue.try_recv().ok(),
+        Some(due) => timeout_at(due, queue.recv()).await.ok().flatten(),
+    }
 }
 
 /// The sending end of a sink's queue.

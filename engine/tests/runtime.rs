@@ -145,7 +145,7 @@ struct Reader {
 
 impl SinkConfig for Reader {
     const TYPE: &'static str = "reader";
-    const READS_OUTBOX: bool = true;
+    const READS: Reads = Reads::Outbox;
     fn build(self, _: &BuildContext) -> Result<AnySink, Problems> {
         Ok(AnySink::Outbox(Box::new(self)))
     }

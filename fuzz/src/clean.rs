@@ -1,7 +1,5 @@
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use engine::metrics::Metrics;
 use engine::{Admission, Batch, BuildContext, Event, Json, Kind, Transform, TransformConfig};
 use serde::de::DeserializeOwned;
 
@@ -61,13 +59,7 @@ static TRUNCATE: LazyLock<Box<dyn Transform>> =
     LazyLock::new(|| built::<transforms::Truncate>(r#"{"max_text_bytes": 64, "max_field_bytes": 600}"#));
 
 fn built<C: TransformConfig + DeserializeOwned>(config: &str) -> Box<dyn Transform> {
-    let cx = BuildContext {
-        name: "clean".to_owned(),
-        metrics: Metrics::default(),
-        drain_timeout: Duration::from_secs(10),
-        in_flight: (512, 4 << 20),
-        losses: engine::Losses::default(),
-    };
+    let cx = BuildContext::new("clean");
     let config: C = serde_json::from_str(config).unwrap_or_else(|error| panic!("{error}"));
     config.build(&cx).unwrap_or_else(|problems| panic!("{problems:?}"))
 }

@@ -1,6 +1,6 @@
 //! The header `Retry-After` of the receiver.
 
-#[path = "../../sinks/augmi_push/retry_after.rs"]
+#[path = "../../sinks/delivery/retry_after.rs"]
 mod header;
 
 use std::time::{Duration, SystemTime};

@@ -8,49 +8,11 @@
 //! sent belongs to another batch: the answer confirms nothing and condemns nothing.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use engine::TraceId;
 use serde_json::Value;
 
-/// Longest text of the receiver's that is kept, in characters.
-const MAX_REASON: usize = 200;
-
-/// What came back over HTTP.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    /// From `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
-    /// Host named by `Location`.
-    pub(super) location: Option<String>,
-    /// The body, as far as the bound allows.
-    pub(super) body: Vec<u8>,
-    /// The body went on beyond the bound.
-    pub(super) cut: bool,
-}
-
-/// An event that the receiver will never take.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rejected {
-    pub(super) trace_id: TraceId,
-    pub(super) reason: String,
-}
-
-/// What to do now.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Every event is confirmed but these.
-    Confirmed(Vec<Rejected>),
-    /// The receiver does not take this batch as it is: look for the guilty event.
-    Refused { reason: String, too_large: bool },
-    /// The receiver does not know us. More tries change nothing.
-    Denied { reason: String },
-    /// It may go better later.
-    Later { reason: String, retry_after: Option<Duration> },
-    /// Not an answer of an Augmi API: nothing is confirmed, and another try at once is no use.
-    Wrong { reason: String },
-}
+use crate::delivery::{Rejected, Reply, Verdict, excerpt};
 
 /// Reads the answer to a batch of these events.
 pub(super) fn judge(reply: &Reply, sent: &[TraceId]) -> Verdict {
@@ -131,11 +93,6 @@ fn is_nothing(value: &Value) -> bool {
 fn with_excerpt(status: u16, body: &[u8]) -> String {
     let text = excerpt(&String::from_utf8_lossy(body));
     if text.is_empty() { format!("receiver answered {status}") } else { format!("receiver answered {status}: {text}") }
-}
-
-/// Kept beside the quarantined event, never logged: a receiver may quote what it was sent.
-fn excerpt(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect()
 }
 
 #[cfg(test)]

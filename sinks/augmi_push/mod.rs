@@ -12,46 +12,25 @@
 //! 6. Memory: one page of `batch_bytes` and its compressed body, and only while it is sent.
 //! 7. Neither the token nor the contents of an event appear in any log line or message.
 //!
-//! `schedule` decides when a cycle begins, `cycle` sends what waits; `wire` writes a body,
-//! `client` carries it, `answer` reads what came back; `backoff`, `breaker` and `retry_after` hold
-//! back; `state` survives a restart. The contract for receivers is in `docs/augmi-push.md`.
+//! `wire` writes a body and `answer` reads what came back; all else is `delivery`'s. The contract for
+//! receivers is in `docs/augmi-push.md`.
 
 mod answer;
-mod backoff;
-mod breaker;
-mod client;
-mod cycle;
-mod meters;
-mod retry_after;
-mod schedule;
-mod state;
-mod stop;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::config::{Secret, Size, Time};
 use engine::plugin::AnySink;
-use engine::{BuildContext, Outbox, OutboxSink, Problem, Problems, SinkConfig};
+use engine::{BuildContext, Problem, Problems, Reads, SinkConfig, Timestamp, TraceId, Unsent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use backoff::Backoff;
-use breaker::Breaker;
-use client::{Endpoint, Http, Transport};
-use cycle::Pusher;
-use meters::Meters;
-use state::State;
+use crate::delivery::{self, Common, Compression, Endpoint, Http, Most, Packed, Protocol, Reply, Settings, Verdict};
 use wire::Packer;
-
-pub use wire::Compression;
 
 /// Sends the events of a store to the Augmi API, in batches. `inputs` names that store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -114,39 +93,9 @@ impl Default for AugmiPush {
     }
 }
 
-/// The settings after they were checked.
-#[derive(Debug)]
-struct Settings {
-    /// `None`: off.
-    endpoint: Option<Endpoint>,
-    token: Secret,
-    agent_id: String,
-    interval: Duration,
-    batch_events: usize,
-    batch_bytes: usize,
-    max_body: usize,
-    compression: Compression,
-    timeout: Duration,
-    max_tries: u32,
-    backoff: Backoff,
-    breaker_failures: u32,
-    breaker_cooldown: Duration,
-    ca_file: Option<PathBuf>,
-    /// How long an orderly stop of the process may take.
-    drain: Duration,
-}
-
-impl Settings {
-    fn endpoint_text(&self) -> String {
-        self.endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default()
-    }
-}
-
-/// Longest time that is taken for a setting. Beyond it, sums of times could overflow.
-const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
-
 impl AugmiPush {
-    fn check(self, drain: Duration) -> Result<Settings, Problems> {
+    /// The settings of the room, and what it pushes with (nothing where it is off).
+    fn check(self, cx: &BuildContext) -> Result<(Settings, AugmiApi), Problems> {
         let mut problems = Problems::new();
         let mut problem = |key: &str, message: String| problems.push(Problem::new(key, message));
 
@@ -154,127 +103,68 @@ impl AugmiPush {
             "" => None,
             text => Endpoint::parse(text).map_err(|message| problem("endpoint", message)).ok(),
         };
-        if !self.token.is_empty() && client::bearer(&self.token).is_none() {
+        if !self.token.is_empty() && delivery::bearer(&self.token).is_none() {
             problem("token", "holds a character that no HTTP header can carry, such as a line break".to_owned());
-        }
-        for (key, Time(value)) in [
-            ("interval", self.interval),
-            ("timeout", self.timeout),
-            ("base_delay", self.base_delay),
-            ("max_delay", self.max_delay),
-            ("breaker_cooldown", self.breaker_cooldown),
-        ] {
-            if value.is_zero() || value > MAX_TIME {
-                problem(key, "must be more than 0 and at most 366d".to_owned());
-            }
-        }
-        if self.base_delay > self.max_delay {
-            problem("base_delay", format!("must not be longer than max_delay ({})", self.max_delay));
-        }
-        for (key, value, most) in [
-            ("batch_events", self.batch_events as u64, 10_000),
-            ("max_tries", self.max_tries.into(), 100),
-            ("breaker_failures", self.breaker_failures.into(), 1_000_000),
-        ] {
-            if value == 0 || value > most {
-                problem(key, format!("must be from 1 to {most}"));
-            }
-        }
-        for (key, Size(value), least, most) in [
-            ("max_body", self.max_body, 4096, 64_000_000),
-            // Both are bounds on memory.
-            ("batch_bytes", self.batch_bytes, 1024, 8 << 20),
-        ] {
-            if !(least..=most).contains(&value) {
-                problem(key, format!("must be from {} to {}", Size(least), Size(most)));
-            }
         }
         if self.agent_id.len() > engine::event::MAX_ID_BYTES {
             problem("agent_id", format!("must be at most {} bytes long", engine::event::MAX_ID_BYTES));
         }
+        let common = Common {
+            interval: ("interval", self.interval),
+            batch_events: self.batch_events,
+            batch_bytes: self.batch_bytes,
+            max_body: self.max_body,
+            timeout: self.timeout,
+            max_tries: self.max_tries,
+            base_delay: self.base_delay,
+            max_delay: self.max_delay,
+            breaker_failures: self.breaker_failures,
+            breaker_cooldown: self.breaker_cooldown,
+        };
+        common.check(Most { batch_events: 10_000, batch_bytes: 8 << 20 }, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let bytes = |Size(value): Size| usize::try_from(value).unwrap_or(usize::MAX);
-        Ok(Settings {
-            endpoint,
-            token: self.token,
-            agent_id: self.agent_id,
-            interval: self.interval.0,
-            batch_events: self.batch_events,
-            batch_bytes: bytes(self.batch_bytes),
-            max_body: bytes(self.max_body),
-            compression: self.compression,
-            timeout: self.timeout.0,
-            max_tries: self.max_tries,
-            backoff: Backoff { base: self.base_delay.0, max: self.max_delay.0 },
-            breaker_failures: self.breaker_failures,
-            breaker_cooldown: self.breaker_cooldown.0,
-            ca_file: self.ca_file,
-            drain,
-        })
+        let mut settings = common.settings(cx);
+        settings.key = Self::TYPE;
+        settings.off = "push is off: endpoint is empty; set TRACE_PUSH_ENDPOINT to turn it on";
+        settings.help = "check that endpoint takes this format (docs/augmi-push.md)";
+        if endpoint.as_ref().is_some_and(Endpoint::is_exposed) && !self.token.is_empty() {
+            settings.warnings.push("token and events travel unencrypted: use https".to_owned());
+        }
+        if self.agent_id.is_empty() {
+            let warning = "agent_id is empty: the receiver cannot tell whose events these are; set TRACE_AGENT_ID";
+            settings.warnings.push(warning.to_owned());
+        }
+        settings.receiver = endpoint.as_ref().map(Endpoint::to_string);
+        settings.spread.clone_from(&self.agent_id);
+        let packer = endpoint
+            .map(|endpoint| Packer::new(endpoint, &self.token, &self.agent_id, self.compression, settings.max_body));
+        Ok((settings, AugmiApi(packer)))
     }
 }
 
 impl SinkConfig for AugmiPush {
     const TYPE: &'static str = "augmi_push";
-    const READS_OUTBOX: bool = true;
+    const READS: Reads = Reads::Outbox;
 
     fn build(self, cx: &BuildContext) -> Result<AnySink, Problems> {
-        let settings = self.check(cx.drain_timeout)?;
-        let meters = Meters::new(&cx.metrics, &cx.name);
-        Ok(AnySink::Outbox(Box::new(Push { settings, meters })))
+        let ca_file = self.ca_file.clone();
+        let (settings, protocol) = self.check(cx)?;
+        let http = Http::new(ca_file, settings.timeout);
+        Ok(delivery::outbox_sink(cx, settings, http, Box::new(protocol)))
     }
 }
 
-/// The push, built and not yet running.
-struct Push {
-    settings: Settings,
-    meters: Meters,
-}
+/// The Augmi API, as docs/augmi-push.md has it. Without a packer it is off.
+struct AugmiApi(Option<Packer>);
 
-#[async_trait]
-impl OutboxSink for Push {
-    async fn run(self: Box<Self>, outbox: Arc<dyn Outbox>, shutdown: CancellationToken) {
-        let Self { settings, meters } = *self;
-        let Some(endpoint) = settings.endpoint.clone() else {
-            info!("push is off: endpoint is empty; set TRACE_PUSH_ENDPOINT to turn it on");
-            shutdown.cancelled().await;
-            return;
-        };
-        info!(%endpoint, agent_id = settings.agent_id, interval = ?settings.interval, "push is on");
-        if endpoint.is_exposed() && !settings.token.is_empty() {
-            warn!(%endpoint, "token and events travel unencrypted: use https");
-        }
-        if settings.agent_id.is_empty() {
-            warn!("agent_id is empty: the receiver cannot tell whose events these are; set TRACE_AGENT_ID");
-        }
-        let http = Http {
-            endpoint,
-            token: settings.token.clone(),
-            ca_file: settings.ca_file.clone(),
-            timeout: settings.timeout,
-            client: None,
-        };
-        pusher(settings, meters, outbox, Box::new(http)).run(shutdown).await;
+impl Protocol for AugmiApi {
+    fn pack(&mut self, page: &[Unsent], limit: usize, now: Timestamp) -> io::Result<Packed> {
+        self.0.as_ref().map_or(Ok(Packed::Empty), |packer| packer.pack(page, limit, now))
     }
-}
 
-fn pusher(settings: Settings, meters: Meters, outbox: Arc<dyn Outbox>, transport: Box<dyn Transport>) -> Pusher {
-    Pusher {
-        packer: Packer::new(&settings.agent_id, settings.compression, settings.max_body),
-        breaker: Breaker::new(settings.breaker_failures, settings.breaker_cooldown),
-        soft_limit: settings.max_body,
-        settings: Arc::new(settings),
-        outbox,
-        transport,
-        meters,
-        random: fastrand::Rng::new(),
-        not_before: None,
-        denied: false,
-        cursor: 0,
-        unfinished: None,
-        last_success: None,
-        saved: State::default(),
+    fn judge(&mut self, reply: &Reply, sent: &[TraceId]) -> Verdict {
+        answer::judge(reply, sent)
     }
 }

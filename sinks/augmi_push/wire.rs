@@ -11,68 +11,24 @@
 
 use std::io::{self, Write};
 
+use engine::config::Secret;
 use engine::json::push_escaped;
-use engine::{Cursor, Event, Kind, Timestamp, TraceId, Unsent};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use engine::{Kind, Timestamp, TraceId, Unsent};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-/// Window of the zstd encoder, as a power of two: 256 KiB. The default of level 3 would hold 2 MiB.
-const ZSTD_WINDOW_LOG: u32 = 18;
+use crate::delivery::{self, Compression, Endpoint, Fit, Packed, Parcel, Request, batch_id, fit, json_bytes};
 
-/// How the body is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// `Content-Encoding: zstd` (RFC 8878), level 3.
-    #[default]
-    Zstd,
-    /// `Content-Encoding: gzip`.
-    Gzip,
-    /// As it is.
-    None,
-}
-
-impl Compression {
-    /// The value of `Content-Encoding`.
-    pub(super) fn content_encoding(self) -> Option<&'static str> {
-        match self {
-            Self::Zstd => Some("zstd"),
-            Self::Gzip => Some("gzip"),
-            Self::None => None,
-        }
-    }
-}
-
-/// A batch, ready to be sent. The events themselves are no longer held.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    /// What it carries, in order of arrival.
-    pub(super) ids: Vec<TraceId>,
-    /// Their places in the outbox.
-    pub(super) cursors: Vec<Cursor>,
-    /// Identity of the batch.
-    pub(super) batch_id: String,
-    /// The body, compressed.
-    pub(super) body: Vec<u8>,
-    /// Its length before compression.
-    pub(super) plain_bytes: usize,
-}
-
-/// What became of a page of the outbox.
-#[derive(Debug)]
-pub(super) enum Packed {
-    /// Nothing was there.
-    Empty,
-    /// Its first event can never be sent.
-    Unsendable { cursor: Cursor, trace_id: TraceId, reason: String },
-    /// As many of its first events as fit.
-    Parcel(Parcel),
-}
+/// Longest answer that is read, plus [`ANSWER_BYTES_PER_EVENT`] for each event sent: an answer may
+/// have an entry for each.
+const MAX_ANSWER: usize = 64 * 1024;
+const ANSWER_BYTES_PER_EVENT: usize = 256;
 
 /// Writes parcels.
 #[derive(Debug)]
 pub(super) struct Packer {
+    endpoint: Endpoint,
+    /// Of every request.
+    headers: HeaderMap,
     /// The agent's id, as a JSON string.
     agent_id: String,
     compression: Compression,
@@ -81,10 +37,24 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(agent_id: &str, compression: Compression, max_body: usize) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        token: &Secret,
+        agent_id: &str,
+        compression: Compression,
+        max_body: usize,
+    ) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, json.clone()), (ACCEPT, json)]);
+        if let Some(encoding) = compression.content_encoding() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        if let Some(bearer) = delivery::bearer(token) {
+            headers.insert(AUTHORIZATION, bearer);
+        }
         let mut quoted = String::new();
         push_escaped(&mut quoted, agent_id);
-        Self { agent_id: quoted, compression, max_body }
+        Self { endpoint, headers, agent_id: quoted, compression, max_body }
     }
 
     /// Bytes of a body without its events.
@@ -98,35 +68,15 @@ impl Packer {
     /// # Errors
     /// When the encoder fails, which no event can cause.
     pub(super) fn pack(&self, page: &[Unsent], soft_limit: usize, now: Timestamp) -> io::Result<Packed> {
-        let limit = self.max_body.min(soft_limit);
-        let envelope = self.envelope_bytes();
-        let mut total = envelope;
-        let mut count = 0;
-        for unsent in page {
-            let measured = measure(&unsent.event);
-            // One more for the comma.
-            let after = measured.as_ref().map_or(usize::MAX, |bytes| total + bytes + 1);
-            if after > limit && count > 0 {
-                break;
+        // One more for the comma.
+        let measure = |event: &_| json_bytes(event).map(|bytes| bytes + 1);
+        let (count, total) = match fit(page, self.envelope_bytes(), soft_limit, self.max_body, measure) {
+            Fit::Events { count: 0, .. } => return Ok(Packed::Empty),
+            Fit::Events { count, bytes } => (count, bytes),
+            Fit::Unsendable { cursor, trace_id, reason } => {
+                return Ok(Packed::Unsendable { cursor, trace_id, reason });
             }
-            let reason = match measured {
-                Err(error) => format!("cannot be written as JSON: {error}"),
-                Ok(_) if after > self.max_body => format!(
-                    "{} bytes as JSON, more than a body of {} bytes (max_body) can hold",
-                    after - envelope - 1,
-                    self.max_body
-                ),
-                Ok(_) => {
-                    total = after;
-                    count += 1;
-                    continue;
-                }
-            };
-            return Ok(Packed::Unsendable { cursor: unsent.cursor, trace_id: unsent.event.trace_id, reason });
-        }
-        if count == 0 {
-            return Ok(Packed::Empty);
-        }
+        };
         let events = &page[..count];
         let ids: Vec<TraceId> = events.iter().map(|unsent| unsent.event.trace_id).collect();
         let cursors = events.iter().map(|unsent| unsent.cursor).collect();
@@ -134,8 +84,15 @@ impl Packer {
         // The last event of each array has no comma.
         let metrics = events.iter().filter(|unsent| is_metric(unsent)).count();
         let plain_bytes = total - usize::from(metrics > 0) - usize::from(metrics < count);
-        let body = self.encode(events, &self.head(&batch_id, now), plain_bytes)?;
-        Ok(Packed::Parcel(Parcel { ids, cursors, batch_id, body, plain_bytes }))
+        let head = self.head(&batch_id, now);
+        let body = self.compression.encode(plain_bytes, |out| write_body(out, events, &head))?;
+        let mut headers = self.headers.clone();
+        if let Ok(key) = HeaderValue::from_str(&batch_id) {
+            headers.insert("idempotency-key", key);
+        }
+        let max_answer = MAX_ANSWER + ANSWER_BYTES_PER_EVENT * count;
+        let request = Request { endpoint: self.endpoint.clone(), headers, body, max_answer };
+        Ok(Packed::Parcels(vec![Parcel { ids, cursors, batch_id, request, plain_bytes }]))
     }
 
     fn head(&self, batch_id: &str, now: Timestamp) -> String {
@@ -144,39 +101,16 @@ impl Packer {
             jiff::Timestamp::from_nanosecond(i128::from(now.as_nanos())).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         format!(r#"{{"agent_id":{},"batch_id":"{batch_id}","sent_at":"{sent_at:.3}","traces":["#, self.agent_id)
     }
-
-    fn encode(&self, events: &[Unsent], head: &str, plain_bytes: usize) -> io::Result<Vec<u8>> {
-        match self.compression {
-            Compression::None => {
-                let mut out = Vec::with_capacity(plain_bytes);
-                write_body(&mut out, events, head)?;
-                Ok(out)
-            }
-            Compression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-                write_body(&mut encoder, events, head)?;
-                encoder.finish()
-            }
-            Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
-                encoder.window_log(ZSTD_WINDOW_LOG)?;
-                // Sizes the encoder's tables by what comes rather than by what might.
-                encoder.set_pledged_src_size(Some(plain_bytes as u64))?;
-                write_body(&mut encoder, events, head)?;
-                encoder.finish()
-            }
-        }
-    }
 }
 
 const MIDDLE: &str = r#"],"metrics":["#;
 const END: &str = "]}";
 
-fn write_body(out: &mut impl Write, events: &[Unsent], head: &str) -> io::Result<()> {
+fn write_body(mut out: &mut dyn Write, events: &[Unsent], head: &str) -> io::Result<()> {
     out.write_all(head.as_bytes())?;
-    write_list(out, events.iter().filter(|unsent| !is_metric(unsent)))?;
+    write_list(&mut out, events.iter().filter(|unsent| !is_metric(unsent)))?;
     out.write_all(MIDDLE.as_bytes())?;
-    write_list(out, events.iter().filter(|unsent| is_metric(unsent)))?;
+    write_list(&mut out, events.iter().filter(|unsent| is_metric(unsent)))?;
     out.write_all(END.as_bytes())
 }
 
@@ -185,7 +119,7 @@ fn write_list<'a>(out: &mut impl Write, events: impl Iterator<Item = &'a Unsent>
         if index > 0 {
             out.write_all(b",")?;
         }
-        serde_json::to_writer(&mut *out, &unsent.event)?;
+        serde_json::to_writer(&mut *out, &*unsent.event)?;
     }
     Ok(())
 }
@@ -194,39 +128,11 @@ fn is_metric(unsent: &Unsent) -> bool {
     unsent.event.kind == Kind::METRIC
 }
 
-/// Length of the event's JSON.
-fn measure(event: &Event) -> serde_json::Result<usize> {
-    struct Count(usize);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, event)?;
-    Ok(count.0)
-}
-
-/// A UUID (version 8) of the agent and these events in this order.
-fn batch_id(agent_id: &str, ids: &[TraceId]) -> String {
-    let mut hash = Sha256::new_with_prefix(agent_id);
-    for id in ids {
-        hash.update(id.as_bytes());
-    }
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use engine::Json;
+    use engine::{Cursor, Event, Json};
     use proptest::prelude::*;
     use std::io::Read;
 
@@ -235,14 +141,19 @@ mod tests {
             let mut event = Event::new(if text.len() % 3 == 0 { Kind::METRIC } else { Kind::LOG });
             event.name = Some(text.clone());
             event.input = Some(Json::from_value(text).unwrap());
-            Unsent { cursor: index as Cursor + 1, event }
+            Unsent { cursor: index as Cursor + 1, event: event.into() }
         };
         texts.iter().enumerate().map(event).collect()
     }
 
+    fn packer(agent_id: &str, compression: Compression, max_body: usize) -> Packer {
+        let endpoint = Endpoint::parse("https://api.example.com/").unwrap();
+        Packer::new(endpoint, &Secret::default(), agent_id, compression, max_body)
+    }
+
     fn parcel(packed: Packed) -> Parcel {
-        let Packed::Parcel(parcel) = packed else { panic!("{packed:?}") };
-        parcel
+        let Packed::Parcels(mut parcels) = packed else { panic!("{packed:?}") };
+        parcels.pop().unwrap()
     }
 
     fn plain(compression: Compression, body: &[u8]) -> Vec<u8> {
@@ -258,8 +169,8 @@ mod tests {
     #[test]
     fn the_same_events_have_the_same_batch_id_and_others_another() {
         let page = page(&["a".into(), "b".into()]);
-        let packer = Packer::new("agent", Compression::None, 10_000);
-        let id = |page: &[Unsent]| parcel(packer.pack(page, 10_000, Timestamp::now()).unwrap()).batch_id;
+        let written = packer("agent", Compression::None, 10_000);
+        let id = |page: &[Unsent]| parcel(written.pack(page, 10_000, Timestamp::now()).unwrap()).batch_id;
         assert_eq!(id(&page), id(&page));
         assert_ne!(id(&page), id(&page[..1]));
         assert_eq!(id(&page).as_bytes()[14], b'8');
@@ -268,11 +179,11 @@ mod tests {
     #[test]
     fn an_event_too_large_alone_is_unsendable_and_one_over_the_soft_limit_goes_alone() {
         let page = page(&["x".repeat(900), "y".into()]);
-        let packer = Packer::new("agent", Compression::None, 1000);
-        let packed = packer.pack(&page, 1000, Timestamp::now()).unwrap();
+        let written = packer("agent", Compression::None, 1000);
+        let packed = written.pack(&page, 1000, Timestamp::now()).unwrap();
         assert!(matches!(packed, Packed::Unsendable { cursor: 1, .. }), "{packed:?}");
-        let packer = Packer::new("agent", Compression::None, 10_000);
-        assert_eq!(parcel(packer.pack(&page, 100, Timestamp::now()).unwrap()).ids.len(), 1);
+        let written = packer("agent", Compression::None, 10_000);
+        assert_eq!(parcel(written.pack(&page, 100, Timestamp::now()).unwrap()).ids.len(), 1);
     }
 
     proptest! {
@@ -285,9 +196,13 @@ mod tests {
         ) {
             let page = page(&texts);
             for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-                let packer = Packer::new(&agent, compression, max_body);
-                let Packed::Parcel(parcel) = packer.pack(&page, usize::MAX, Timestamp::now()).unwrap() else { continue };
-                let body = plain(compression, &parcel.body);
+                let written = packer(&agent, compression, max_body);
+                let packed = written.pack(&page, usize::MAX, Timestamp::now()).unwrap();
+                if matches!(packed, Packed::Unsendable { .. }) {
+                    continue;
+                }
+                let parcel = parcel(packed);
+                let body = plain(compression, &parcel.request.body);
                 prop_assert_eq!(body.len(), parcel.plain_bytes);
                 prop_assert!(body.len() <= max_body);
                 let read: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -107,7 +107,7 @@ fn rows_after(
         match read::event(row) {
             Ok(event) => {
                 bytes += event.size_bytes();
-                found.push(Unsent { cursor, event });
+                found.push(Unsent { cursor, event: Arc::new(event) });
             }
             Err(error) if damage::is_of_one_row(&error) => spoiled.push((cursor, error.to_string())),
             Err(error) => return Err(error),

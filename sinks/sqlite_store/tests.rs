@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::Size;
-use engine::metrics::Metrics;
 use engine::{Admission, Outcome, Receipt};
 use engine::{Event, Json, Kind};
 use rusqlite::Connection;
@@ -35,13 +34,7 @@ impl Rig {
     }
 
     fn cx(&self) -> BuildContext {
-        BuildContext {
-            name: "store".to_owned(),
-            metrics: Metrics::default(),
-            drain_timeout: Duration::from_secs(2),
-            in_flight: (512, 4 << 20),
-            losses: engine::Losses::default(),
-        }
+        BuildContext { drain_timeout: Duration::from_secs(2), ..BuildContext::new("store") }
     }
 
     /// The error, where it does not open.
@@ -423,12 +416,12 @@ async fn the_outbox_yields_each_event_until_it_is_confirmed_or_set_aside() {
     write(&mut sink, events.clone()).await;
     assert_eq!(outbox.waiting(3).await.unwrap(), 3);
     let first = outbox.unsent(0, 2, usize::MAX).await.unwrap();
-    assert_eq!(first.iter().map(|unsent| unsent.event.clone()).collect::<Vec<_>>(), events[..2]);
+    assert_eq!(first.iter().map(|unsent| (*unsent.event).clone()).collect::<Vec<_>>(), events[..2]);
     assert_eq!(outbox.unsent(first[1].cursor, 10, 1).await.unwrap().len(), 1, "never more than the bytes, but one");
     outbox.confirm(&[events[0].trace_id]).await.unwrap();
     outbox.quarantine(events[1].trace_id, "not for us").await.unwrap();
     let left = outbox.unsent(0, 10, usize::MAX).await.unwrap();
-    assert_eq!(left.iter().map(|unsent| unsent.event.clone()).collect::<Vec<_>>(), events[2..]);
+    assert_eq!(left.iter().map(|unsent| (*unsent.event).clone()).collect::<Vec<_>>(), events[2..]);
     outbox.save_state("cursor", "7").await.unwrap();
     sink.close().await.unwrap();
 

@@ -105,17 +105,10 @@ impl Delivery {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use engine::metrics::Metrics;
     use engine::{Admission, Batch, Kind, RefusalKind, TraceId};
 
     fn delivery() -> Delivery {
-        let cx = BuildContext {
-            name: "resources".into(),
-            metrics: Metrics::default(),
-            drain_timeout: Duration::from_secs(10),
-            in_flight: (512, 4 << 20),
-            losses: engine::Losses::default(),
-        };
+        let cx = BuildContext::new("resources");
         Delivery::new(Counts::new(&cx))
     }
 

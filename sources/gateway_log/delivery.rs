@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::{Event, Keep, OutboxError, Outcome, Outlet, Receipt, Refusal};
+use engine::{Event, Keep, OutboxError, Outcome, Outlet, Receipt, Refusal, RefusalKind};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
@@ -20,8 +20,8 @@ pub(super) trait Checkpoint: Send + Sync {
     /// What was kept last.
     async fn load(&self) -> Result<Option<String>, OutboxError>;
 
-    /// Sends events, and has `state` kept if and when they are stored. No event is enough for a state.
-    async fn send(&self, events: Vec<Event>, state: String) -> Result<Receipt, Refusal>;
+    /// Sends events, and has `state`, if any, kept if and when they are stored. No event is enough for a state.
+    async fn send(&self, events: Vec<Event>, state: Option<String>) -> Result<Receipt, Refusal>;
 }
 
 /// The key of the position among what the store keeps for this source.
@@ -34,8 +34,8 @@ impl Checkpoint for Outlet {
         Ok(self.kept().await?.into_iter().find(|(key, _)| key == KEY).map(|(_, value)| value))
     }
 
-    async fn send(&self, events: Vec<Event>, state: String) -> Result<Receipt, Refusal> {
-        let keep = vec![Keep { key: KEY.to_owned(), value: Some(state) }];
+    async fn send(&self, events: Vec<Event>, state: Option<String>) -> Result<Receipt, Refusal> {
+        let keep = state.map(|state| Keep { key: KEY.to_owned(), value: Some(state) }).into_iter().collect();
         self.send_keeping(events, keep, false).await
     }
 }
@@ -48,18 +48,59 @@ pub(super) async fn deliver(
     shutdown: &CancellationToken,
     counts: &Counts,
 ) -> bool {
+    // Parts of the batch that somebody behind the pipeline would not take whole, the next one last.
+    let mut parts = vec![events];
+    while let Some(mut events) = parts.pop() {
+        let last = parts.is_empty();
+        let state = last.then(|| position.to_text());
+        match send(to, &events, state, shutdown, counts).await {
+            Sent::Stored => {}
+            Sent::Stopping => return false,
+            Sent::Refused(refusal) if events.len() <= 1 => {
+                // It must not hold up all that come after it.
+                tracing::warn!(%refusal, "a log event is given up");
+                counts.given_up.inc_by(events.len() as u64);
+                if last && !events.is_empty() {
+                    parts.push(Vec::new());
+                }
+            }
+            Sent::Refused(_) => {
+                let rest = events.split_off(events.len() / 2);
+                parts.extend([rest, events]);
+            }
+        }
+    }
+    true
+}
+
+enum Sent {
+    Stored,
+    Stopping,
+    Refused(Refusal),
+}
+
+async fn send(
+    to: &dyn Checkpoint,
+    events: &[Event],
+    state: Option<String>,
+    shutdown: &CancellationToken,
+    counts: &Counts,
+) -> Sent {
     let mut wait = FIRST_WAIT;
     loop {
-        let refusal = match to.send(events.clone(), position.to_text()).await {
+        let refusal = match to.send(events.to_vec(), state.clone()).await {
             Ok(mut receipt) => match receipt.outcome().await {
-                Outcome::Stored { .. } => return true,
+                Outcome::Stored { .. } => return Sent::Stored,
                 Outcome::Failed(refusal) => refusal,
             },
             Err(refusal) => refusal,
         };
+        if refusal.kind == RefusalKind::Refused {
+            return Sent::Refused(refusal);
+        }
         tracing::debug!(%refusal, events = events.len(), "log events were not stored; they are sent again");
         tokio::select! {
-            () = shutdown.cancelled() => return false,
+            () = shutdown.cancelled() => return Sent::Stopping,
             () = tokio::time::sleep(wait.max(refusal.retry_after).min(LONGEST_WAIT)) => {}
         }
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -53,7 +53,7 @@ impl Checkpoint for Store {
         Ok(self.state.lock().unwrap().clone())
     }
 
-    async fn send(&self, events: Vec<Event>, state: String) -> Result<Receipt, Refusal> {
+    async fn send(&self, events: Vec<Event>, state: Option<String>) -> Result<Receipt, Refusal> {
         let ids = events.iter().map(|event| event.trace_id).collect();
         self.tries.lock().unwrap().push((Instant::now(), ids));
         let fate = self.fates.lock().unwrap().pop();
@@ -65,6 +65,10 @@ impl Checkpoint for Store {
         if matches!(fate, Some(Fate::Failed)) {
             return Ok(receipt);
         }
+        if kept.iter().any(|(_, text)| text.contains("guilty")) {
+            batch.fail(Refusal::new(RefusalKind::Refused, "not this one", Duration::ZERO));
+            return Ok(receipt);
+        }
         batch.confirm(0);
         let mut store = self.kept.lock().unwrap();
         for event in kept {
@@ -73,7 +77,9 @@ impl Checkpoint for Store {
             }
         }
         if !matches!(fate, Some(Fate::StoredOnly)) {
-            *self.state.lock().unwrap() = Some(state);
+            if let Some(state) = state {
+                *self.state.lock().unwrap() = Some(state);
+            }
         }
         Ok(receipt)
     }
@@ -109,6 +115,24 @@ async fn run(source: &Following, store: &Store, time: Duration) {
 
 fn warn(text: &str) -> String {
     line("WARN", "test", text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_nobody_behind_will_take_is_given_up_and_no_other() {
+    for guilty in [0, 3, 6] {
+        let logs = Logs::new();
+        let told = |n: i32| warn(&if n == guilty { "guilty".to_owned() } else { n.to_string() });
+        logs.append(LOG, (0..7).map(told).collect::<String>());
+        let store = Store::default();
+        let source = source(&logs, true);
+        run(&source, &store, Duration::from_secs(10)).await;
+        let others: Vec<_> = (0..7).filter(|n| *n != guilty).map(|n: i32| n.to_string()).collect();
+        assert_eq!(store.texts(), others);
+        assert_eq!((source.counts.given_up.get(), source.counts.resent.get()), (1, 0));
+        let position = store.state.lock().unwrap().clone().unwrap();
+        let end = std::fs::metadata(logs.path(LOG)).unwrap().len();
+        assert!(position.contains(&format!("\"offset\":{end},")), "{position}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

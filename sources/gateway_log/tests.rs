@@ -7,7 +7,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use engine::metrics::Metrics;
 use engine::{BuildContext, Event, Kind, Status, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -34,13 +33,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 pub(super) fn context() -> BuildContext {
-    BuildContext {
-        name: "gateway".into(),
-        metrics: Metrics::default(),
-        drain_timeout: Duration::from_secs(10),
-        in_flight: (512, 4 << 20),
-        losses: engine::Losses::default(),
-    }
+    BuildContext::new("gateway")
 }
 
 /// A line as OpenClaw writes it, with its newline.

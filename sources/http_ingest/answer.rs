@@ -118,6 +118,7 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.kind {
             RefusalKind::Full => StatusCode::TOO_MANY_REQUESTS,
+            RefusalKind::Refused => return Self::error(StatusCode::UNPROCESSABLE_ENTITY, &refusal.message),
             RefusalKind::NoSpace | RefusalKind::Failed => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::later(status, &refusal.message, refusal.retry_after)

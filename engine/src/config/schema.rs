@@ -1,13 +1,10 @@
 //! The schema of the whole file, and what the plugins say of themselves.
 
-use std::time::Duration;
-
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::typed::is_secret;
 use super::{Section, Table, tables};
-use crate::metrics::Metrics;
 use crate::plugin::{BuildContext, Problems, Registry};
 
 /// What a plugin is and takes.
@@ -60,13 +57,7 @@ impl Registry {
 
     /// What is wrong with a table of this type.
     pub(super) fn try_build(&self, section: Section, r#type: &str, table: &Value) -> Problems {
-        let cx = BuildContext {
-            name: "trial".to_owned(),
-            metrics: Metrics::default(),
-            drain_timeout: Duration::from_secs(1),
-            in_flight: (1, 1),
-            losses: crate::Losses::default(),
-        };
+        let cx = BuildContext::new("trial");
         let problems = match section {
             Section::Sources => self.sources.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),
             Section::Transforms => self.transforms.get(r#type).map(|plugin| (plugin.build)(table, &cx).err()),

@@ -8,10 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::memory::Memory;
 use super::*;
-use crate::augmi_push::answer::Reply;
-use crate::augmi_push::client::{Request, Transport};
-use crate::augmi_push::meters::Meters;
-use crate::augmi_push::pusher;
+use crate::delivery::{Meters, Pusher, Reply, Request, Transport};
 
 type Calls = Arc<Mutex<Vec<(Instant, String)>>>;
 
@@ -25,7 +22,10 @@ struct Scripted<F> {
 #[async_trait]
 impl<F: FnMut(Duration) -> Result<Reply, String> + Send + Sync> Transport for Scripted<F> {
     async fn post(&mut self, request: Request) -> Result<Reply, String> {
-        self.calls.lock().unwrap().push((Instant::now(), request.batch_id));
+        self.calls
+            .lock()
+            .unwrap()
+            .push((Instant::now(), request.headers["idempotency-key"].to_str().unwrap().to_owned()));
         (self.script)(self.start.elapsed())
     }
 }
@@ -37,11 +37,11 @@ fn start(
 ) -> (Calls, CancellationToken, JoinHandle<()>) {
     let config =
         AugmiPush { endpoint: "https://api.example.com/".into(), agent_id: "agent-7".into(), ..AugmiPush::default() };
-    let settings = config.check(Duration::from_secs(10)).unwrap();
+    let (settings, protocol) = config.check(&BuildContext::new("push")).unwrap();
     let meters = Meters::new(&Metrics::default(), "push");
     let calls = Calls::default();
     let transport = Scripted { start: Instant::now(), calls: Arc::clone(&calls), script };
-    let pusher = pusher(settings, meters, outbox.clone(), Box::new(transport));
+    let pusher = Pusher::new(settings, meters, outbox.clone(), Box::new(protocol), Box::new(transport));
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(pusher.run(shutdown.clone()));
     (calls, shutdown, task)

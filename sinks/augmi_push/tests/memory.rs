@@ -76,7 +76,7 @@ impl Outbox for Memory {
                 bytes += event.size_bytes();
                 fits
             });
-        Ok(page.map(|(cursor, (event, _))| Unsent { cursor, event: event.clone() }).collect())
+        Ok(page.map(|(cursor, (event, _))| Unsent { cursor, event: event.clone().into() }).collect())
     }
 
     async fn waiting(&self, at_most: usize) -> Result<usize, OutboxError> {

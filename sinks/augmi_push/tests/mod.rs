@@ -55,13 +55,7 @@ impl Running {
 
     fn start_with_drain(config: AugmiPush, outbox: &Arc<Memory>, drain_timeout: Duration) -> Self {
         let metrics = Metrics::default();
-        let cx = BuildContext {
-            name: "push".into(),
-            metrics: metrics.clone(),
-            drain_timeout,
-            in_flight: (512, 4 << 20),
-            losses: engine::Losses::default(),
-        };
+        let cx = BuildContext { metrics: metrics.clone(), drain_timeout, ..BuildContext::new("push") };
         let Ok(AnySink::Outbox(sink)) = config.build(&cx) else { panic!("not built") };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(sink.run(outbox.clone(), shutdown.clone()));

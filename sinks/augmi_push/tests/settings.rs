@@ -4,13 +4,13 @@ use super::*;
 
 fn problems(toml: &str) -> Vec<String> {
     let config: AugmiPush = serde_json::from_str(toml).unwrap();
-    let problems = config.check(Duration::from_secs(10)).err().unwrap_or_default();
+    let problems = config.check(&BuildContext::new("push")).err().unwrap_or_default();
     problems.into_iter().map(|problem| problem.key).collect()
 }
 
 #[test]
 fn the_defaults_are_valid_and_off() {
-    assert!(AugmiPush::default().check(Duration::from_secs(10)).unwrap().endpoint.is_none());
+    assert!(AugmiPush::default().check(&BuildContext::new("push")).unwrap().0.receiver.is_none());
 }
 
 #[test]

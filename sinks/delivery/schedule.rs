@@ -24,13 +24,22 @@ const COUNT_AT_MOST: usize = 10_000;
 
 impl Pusher {
     /// Works until `shutdown`, then tries once more what waits.
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let settings = Arc::clone(&self.settings);
+        let Some(receiver) = &settings.receiver else {
+            info!(component = settings.name, "{}", settings.off);
+            shutdown.cancelled().await;
+            return;
+        };
+        info!(component = settings.name, endpoint = receiver, interval = ?settings.interval, "push is on");
+        for warning in &settings.warnings {
+            warn!(component = settings.name, endpoint = receiver, "{warning}");
+        }
         if let Err(error) = self.resume().await {
-            warn!(%error, "state of the push could not be read; starting without it");
+            warn!(component = settings.name, %error, "state of the push could not be read; starting without it");
         }
         let poll = POLL.min(settings.interval);
-        let mut next = Instant::now() + phase(&settings.agent_id, settings.interval);
+        let mut next = Instant::now() + phase(&settings.spread, settings.interval);
         let mut went_well = true;
         let stop = Stop::OnSignal { signal: shutdown.clone(), grace: settings.drain / 4 };
         loop {
@@ -60,8 +69,11 @@ impl Pusher {
         if self.may_push(Instant::now()) && self.waiting().await > 0 {
             let end = self.cycle(&Stop::At(deadline), 1, 1).await;
             match &end {
-                End::Done => debug!("all events are pushed"),
-                _ => info!("not all events could be pushed before the stop; the rest is kept for the next start"),
+                End::Done => debug!(component = settings.name, "all events are pushed"),
+                _ => info!(
+                    component = settings.name,
+                    "not all events could be pushed before the stop; the rest is kept for the next start"
+                ),
             }
             self.note(end);
         }
@@ -79,27 +91,28 @@ impl Pusher {
                 waiting
             }
             Err(error) => {
-                warn!(%error, "waiting events could not be counted");
+                warn!(component = self.settings.name, %error, "waiting events could not be counted");
                 0
             }
         }
     }
 
     /// Draws the conclusions from a cycle.
-    fn note(&mut self, end: End) {
+    pub(super) fn note(&mut self, end: End) {
         let End::Failed(Failure { fault, message, retry_after }) = end else { return };
         let now = Instant::now();
-        let endpoint = self.settings.endpoint_text();
+        let (component, endpoint) = (&self.settings.name, self.settings.receiver.as_deref().unwrap_or_default());
         self.not_before = retry_after.map(|wait| now + wait.min(super::retry_after::MAX));
         match fault {
-            Fault::Outbox => warn!(reason = message, "push stopped; events are kept and sent later"),
+            Fault::Outbox => warn!(component, reason = message, "push stopped; events are kept and sent later"),
             Fault::Denied => {
                 self.breaker.trip(now);
                 if std::mem::replace(&mut self.denied, true) {
-                    debug!(endpoint, reason = message, "push is still denied");
+                    debug!(component, endpoint, reason = message, "push is still denied");
                 } else {
                     let cooldown = self.settings.breaker_cooldown;
                     error!(
+                        component,
                         endpoint,
                         reason = message,
                         ?cooldown,
@@ -112,6 +125,7 @@ impl Pusher {
                 self.breaker.failed(now);
                 let failed_cycles = self.breaker.failures();
                 warn!(
+                    component,
                     endpoint,
                     reason = message,
                     failed_cycles,
@@ -126,11 +140,11 @@ impl Pusher {
 
 /// When the first cycle begins: a share of the interval that depends on the agent, so that a fleet
 /// that starts in one moment does not push in one moment.
-fn phase(agent_id: &str, interval: Duration) -> Duration {
-    if agent_id.is_empty() {
+fn phase(spread: &str, interval: Duration) -> Duration {
+    if spread.is_empty() {
         return interval.mul_f64(fastrand::f64());
     }
-    let hash = Sha256::digest(agent_id);
+    let hash = Sha256::digest(spread);
     let share = f64::from(u16::from_be_bytes([hash[0], hash[1]])) / f64::from(u16::MAX);
     interval.mul_f64(share)
 }

@@ -12,9 +12,6 @@ use tracing::{debug, warn};
 
 use super::cycle::Pusher;
 
-/// The key in the outbox.
-const KEY: &str = "augmi_push";
-
 /// See the module's description. Times are Unix milliseconds of the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,17 +35,17 @@ pub(super) struct State {
 
 impl State {
     /// Reads it; what cannot be read is as if nothing were there.
-    pub(super) async fn load(outbox: &dyn Outbox) -> Result<Self, OutboxError> {
-        let Some(text) = outbox.load_state(KEY).await? else { return Ok(Self::default()) };
+    pub(super) async fn load(outbox: &dyn Outbox, key: &str) -> Result<Self, OutboxError> {
+        let Some(text) = outbox.load_state(key).await? else { return Ok(Self::default()) };
         Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
             debug!(%error, "stored state of the push is not readable; starting without it");
             Self::default()
         }))
     }
 
-    pub(super) async fn save(&self, outbox: &dyn Outbox) -> Result<(), OutboxError> {
+    pub(super) async fn save(&self, outbox: &dyn Outbox, key: &str) -> Result<(), OutboxError> {
         let text = serde_json::to_string(self).map_err(|error| OutboxError(error.to_string()))?;
-        outbox.save_state(KEY, &text).await
+        outbox.save_state(key, &text).await
     }
 }
 
@@ -70,13 +67,13 @@ fn moment(now: i64, after: Duration) -> i64 {
 impl Pusher {
     /// Takes up what an earlier process left.
     pub(super) async fn resume(&mut self) -> Result<(), OutboxError> {
-        let state = State::load(&*self.outbox).await?;
+        let state = State::load(&*self.outbox, self.settings.key).await?;
         self.cursor = state.cursor;
         self.last_success = state.last_success;
         self.unfinished = state.unfinished;
         self.meters.last_success.set(state.last_success.unwrap_or(0) / 1000);
         // Another receiver starts with a clean sheet.
-        if state.endpoint == self.settings.endpoint_text() {
+        if Some(&state.endpoint) == self.settings.receiver.as_ref() {
             let (now, wall) = (Instant::now(), now_millis());
             self.breaker.resume(state.failures, state.open_until.map(|until| left(until, wall)), now);
             self.not_before = state
@@ -94,7 +91,7 @@ impl Pusher {
         let (now, wall) = (Instant::now(), now_millis());
         let until = |left: Option<Duration>| left.map(|left| moment(wall, left));
         let mut state = State {
-            endpoint: self.settings.endpoint_text(),
+            endpoint: self.settings.receiver.clone().unwrap_or_default(),
             cursor: self.cursor,
             last_success: self.last_success,
             unfinished: self.unfinished,
@@ -114,9 +111,9 @@ impl Pusher {
         if state == self.saved {
             return;
         }
-        match state.save(&*self.outbox).await {
+        match state.save(&*self.outbox, self.settings.key).await {
             Ok(()) => self.saved = state,
-            Err(error) => warn!(%error, "state of the push could not be kept"),
+            Err(error) => warn!(component = self.settings.name, %error, "state of the push could not be kept"),
         }
     }
 }

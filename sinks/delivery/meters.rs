@@ -4,7 +4,7 @@ use engine::metrics::{IntCounter, IntCounterVec, IntGauge, Metrics};
 
 /// The metrics of one push.
 #[derive(Clone)]
-pub(super) struct Meters {
+pub(crate) struct Meters {
     pub(super) confirmed: IntCounter,
     pub(super) quarantined: IntCounter,
     requests: IntCounterVec,
@@ -15,7 +15,7 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new(metrics: &Metrics, component: &str) -> Self {
+    pub(crate) fn new(metrics: &Metrics, component: &str) -> Self {
         let requests = "Push requests by class of status; \"error\" where no whole answer came.";
         Self {
             confirmed: metrics.counter(component, "push_events_total", "Events that the receiver confirmed."),

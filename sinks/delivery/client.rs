@@ -5,9 +5,9 @@
 //! * No redirects: a 307 would carry the token and the events to a host nobody configured.
 //! * No proxy from the environment: what the agent's tools use is not meant for its traces.
 //! * Connecting, the whole request and the answer's length are bounded.
-//! * The token is in one header, marked sensitive; messages never hold it, nor the endpoint's query.
+//! * Tokens are in headers marked sensitive; messages never hold them, nor the endpoint's query.
 //!
-//! The client is made at the first push: until then it costs no memory, and a `ca_file` that
+//! The client is made at the first request: until then it costs no memory, and a `ca_file` that
 //! cannot be read is a failed cycle that is tried again, not the end of the process.
 
 use std::error::Error as _;
@@ -19,45 +19,29 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use engine::config::Secret;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Url, redirect, retry};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::answer::Reply;
-use super::retry_after;
-
-/// Longest answer that is read, plus [`ANSWER_BYTES_PER_EVENT`] for each event sent: an answer may
-/// have an entry for each.
-const MAX_ANSWER: usize = 64 * 1024;
-const ANSWER_BYTES_PER_EVENT: usize = 256;
+use super::{Reply, Request, retry_after};
 
 /// Sends bodies. A trait, so that tests can hold the receiver and the clock.
 #[async_trait]
-pub(super) trait Transport: Send + Sync {
+pub(crate) trait Transport: Send + Sync {
     /// # Errors
     /// Why no whole answer came, for people.
     async fn post(&mut self, request: Request) -> Result<Reply, String>;
 }
 
-/// One body to send.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) batch_id: String,
-    pub(super) body: Vec<u8>,
-    pub(super) content_encoding: Option<&'static str>,
-    /// How many events are in it.
-    pub(super) events: usize,
-}
-
-/// Where to push: an `http` or `https` address without user name. Prints without its query, which
+/// Where to send: an `http` or `https` address without user name. Prints without its query, which
 /// may hold a key.
 #[derive(Debug, Clone)]
-pub(super) struct Endpoint(Url);
+pub(crate) struct Endpoint(Url);
 
 impl Endpoint {
     /// # Errors
     /// What is wrong with the text; the text itself is not repeated.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let example = "https://api.example.com/v1/push";
         let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL ({error}); write it as {example}"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -71,7 +55,7 @@ impl Endpoint {
 
     /// Whether what is sent can be read on the way: plain HTTP to another machine. Names that only
     /// exist inside Fly.io's encrypted private network do not count.
-    pub(super) fn is_exposed(&self) -> bool {
+    pub(crate) fn is_exposed(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();
         let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let loopback = ip.map_or(host == "localhost" || host.ends_with(".localhost"), |ip| ip.is_loopback());
@@ -87,12 +71,17 @@ impl fmt::Display for Endpoint {
 }
 
 /// The real transport.
-pub(super) struct Http {
-    pub(super) endpoint: Endpoint,
-    pub(super) token: Secret,
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) timeout: Duration,
-    pub(super) client: Option<reqwest::Client>,
+pub(crate) struct Http {
+    ca_file: Option<PathBuf>,
+    timeout: Duration,
+    client: Option<reqwest::Client>,
+}
+
+impl Http {
+    /// One whose requests take at most `timeout`, and that also trusts the authorities of `ca_file`.
+    pub(crate) fn new(ca_file: Option<PathBuf>, timeout: Duration) -> Self {
+        Self { ca_file, timeout, client: None }
+    }
 }
 
 impl Http {
@@ -115,9 +104,7 @@ impl Http {
 
     fn tls(&self) -> Result<rustls::ClientConfig, String> {
         let mut roots = rustls::RootCertStore::empty();
-        if self.endpoint.0.scheme() == "https" {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &self.ca_file {
             let problem = |what: String| format!("ca_file {}: {what}", path.display());
             let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
@@ -146,32 +133,23 @@ impl Transport for Http {
             Some(client) => client.clone(),
             None => self.client.insert(self.connect()?).clone(),
         };
-        let mut post = client
-            .post(self.endpoint.0.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
-            .header("Idempotency-Key", request.batch_id);
-        if let Some(encoding) = request.content_encoding {
-            post = post.header(CONTENT_ENCODING, encoding);
-        }
-        if let Some(bearer) = bearer(&self.token) {
-            post = post.header(AUTHORIZATION, bearer);
-        }
-        let mut response = post.body(request.body).send().await.map_err(describe)?;
+        let Request { endpoint, headers, body, max_answer } = request;
+        let mut response =
+            client.post(endpoint.0.clone()).headers(headers).body(body).send().await.map_err(describe)?;
 
         let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let mut reply = Reply {
             status: response.status().as_u16(),
             retry_after: header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now())),
             location: header(LOCATION).and_then(|value| {
-                let target = self.endpoint.0.join(value).ok()?;
+                let target = endpoint.0.join(value).ok()?;
                 target.host_str().map(|host| format!("{}://{host}", target.scheme()))
             }),
+            headers: response.headers().clone(),
             ..Reply::default()
         };
         let confirms = matches!(reply.status, 200 | 201);
-        // What any other answer says matters to people only.
-        let bound = if confirms { MAX_ANSWER + ANSWER_BYTES_PER_EVENT * request.events } else { 4096 };
+        let bound = if confirms { max_answer } else { 4096 };
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if reply.body.len() + chunk.len() > bound => {
@@ -191,11 +169,16 @@ impl Transport for Http {
 
 /// The `Authorization` header; `None` without a token or with one that no header can hold, which
 /// `build` refuses.
-pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
+pub(crate) fn bearer(token: &Secret) -> Option<HeaderValue> {
     if token.is_empty() {
         return None;
     }
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).ok()?;
+    secret_value(&format!("Bearer {}", token.reveal()))
+}
+
+/// A header's value that is not printed; `None` where no header can hold it.
+pub(crate) fn secret_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -248,8 +231,7 @@ mod tests {
     }
 
     fn http(ca_file: Option<PathBuf>) -> Http {
-        let endpoint = Endpoint::parse("https://127.0.0.1:9/").unwrap();
-        Http { endpoint, token: Secret::default(), ca_file, timeout: Duration::from_secs(1), client: None }
+        Http::new(ca_file, Duration::from_secs(1))
     }
 
     #[test]

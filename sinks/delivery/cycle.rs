@@ -5,14 +5,16 @@
 //! 1. An event leaves the outbox's unsent only when the receiver confirmed it, or refused it alone.
 //! 2. A cycle reads from the beginning of what is unsent; whatever an earlier one left is met again.
 //! 3. Nothing is held through a wait but a range of the outbox: each try reads its events anew.
-//! 4. The tries of one batch carry the same events and the same `batch_id`.
-//! 5. A batch that is refused whole (400, 413, 422) is halved until the guilty event stands alone.
+//! 4. The tries of one batch carry the same events and the same `batch_id`, but for those that a
+//!    parcel of their own has brought home.
+//! 5. A batch that is refused whole is halved until the guilty event stands alone.
 //!    It is quarantined once the receiver has confirmed another in this cycle. A receiver that
 //!    confirms nothing and refuses more than [`MAX_SUSPECTS`] events one by one is itself at
 //!    fault, and nothing is quarantined.
 //! 6. The requests of one cycle are bounded: by `max_tries` for a batch that fails, by
 //!    [`MAX_SEARCH_REQUESTS`] for the search for guilty events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +22,11 @@ use engine::{Cursor, Outbox, OutboxError, Timestamp, TraceId};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::Settings;
-use super::answer::{Rejected, Verdict, judge};
 use super::breaker::Breaker;
-use super::client::{Request, Transport};
 use super::meters::Meters;
 use super::state::{State, now_millis};
 use super::stop::Stop;
-use super::wire::{Packed, Packer, Parcel};
+use super::{Packed, Parcel, Protocol, Rejected, Settings, Transport, Verdict};
 
 /// Events refused alone before anything is confirmed, up to which the fault is taken to be theirs.
 const MAX_SUSPECTS: usize = 3;
@@ -73,7 +72,7 @@ pub(super) enum Fault {
 }
 
 impl Failure {
-    fn receiver(message: impl Into<String>) -> Self {
+    pub(super) fn receiver(message: impl Into<String>) -> Self {
         Self { fault: Fault::Receiver, message: message.into(), retry_after: None }
     }
 }
@@ -94,6 +93,16 @@ struct Range {
     count: usize,
 }
 
+impl Range {
+    /// In two, after `middle`, so that each half knows how many of those that are left it has.
+    fn split(self, middle: Cursor, left: &BTreeSet<Cursor>) -> Step {
+        let before = left.range(..=middle).count();
+        let first = Self { until: middle, count: before, ..self };
+        let second = Self { after: middle, count: left.len() - before, ..self };
+        Step::Split(first, second)
+    }
+}
+
 /// What is left of a planned range after this place: not all of it may have fitted one body.
 fn rest_of(planned: Option<Range>, place: Cursor) -> Option<Range> {
     planned.filter(|planned| place < planned.until).map(|planned| Range { after: place, ..planned })
@@ -103,29 +112,55 @@ fn rest_of(planned: Option<Range>, place: Cursor) -> Option<Range> {
 enum Step {
     /// Nothing was in it.
     Empty,
-    /// Up to this place all is settled.
+    /// Up to this place all is settled, or under suspicion.
     Settled(Cursor),
     /// Refused whole.
     Split(Range, Range),
-    /// Refused, and it stands alone.
-    Suspect { cursor: Cursor, trace_id: TraceId, reason: String },
     /// The process stops.
     Stopped,
+}
+
+/// What became of one try of a range.
+enum Attempt {
+    /// It needs no other.
+    Over(Step),
+    /// It may go better later.
+    Later { reason: String, retry_after: Option<Duration> },
+}
+
+/// What a verdict that confirms and condemns nothing means for a try.
+fn held_back(verdict: Verdict) -> Result<Attempt, Failure> {
+    match verdict {
+        Verdict::Later { reason, retry_after } => Ok(Attempt::Later { reason, retry_after }),
+        Verdict::Denied { reason } => Err(Failure { fault: Fault::Denied, message: reason, retry_after: None }),
+        Verdict::Wrong { reason } | Verdict::Refused { reason, .. } => Err(Failure::receiver(reason)),
+        Verdict::Confirmed(_) => Err(Failure::receiver("receiver confirmed what was not sent")),
+    }
 }
 
 /// What lives through one cycle.
 struct Progress {
     tries: u32,
     confirmed: usize,
+    /// Refused, and each stood alone.
     suspects: Vec<(TraceId, String)>,
 }
 
+impl Progress {
+    fn suspect(&mut self, trace_id: TraceId, reason: String) {
+        // Met a second time where another parcel of its batch had to be tried again.
+        if self.suspects.iter().all(|(known, _)| *known != trace_id) {
+            self.suspects.push((trace_id, reason));
+        }
+    }
+}
+
 /// The worker: what it sends with, and what it remembers from cycle to cycle.
-pub(super) struct Pusher {
+pub(crate) struct Pusher {
     pub(super) settings: Arc<Settings>,
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) transport: Box<dyn Transport>,
-    pub(super) packer: Packer,
+    pub(super) protocol: Box<dyn Protocol>,
     pub(super) meters: Meters,
     pub(super) random: fastrand::Rng,
     pub(super) breaker: Breaker,
@@ -143,6 +178,32 @@ pub(super) struct Pusher {
 }
 
 impl Pusher {
+    /// One that has sent nothing yet.
+    pub(crate) fn new(
+        settings: Settings,
+        meters: Meters,
+        outbox: Arc<dyn Outbox>,
+        protocol: Box<dyn Protocol>,
+        transport: Box<dyn Transport>,
+    ) -> Self {
+        Self {
+            breaker: Breaker::new(settings.breaker_failures, settings.breaker_cooldown),
+            soft_limit: settings.max_body,
+            settings: Arc::new(settings),
+            outbox,
+            transport,
+            protocol,
+            meters,
+            random: fastrand::Rng::new(),
+            not_before: None,
+            denied: false,
+            cursor: 0,
+            unfinished: None,
+            last_success: None,
+            saved: State::default(),
+        }
+    }
+
     /// Sends everything that waits. `tries` is for the first batch: a probe has one; once the
     /// receiver has confirmed something, all have `max_tries`.
     pub(super) async fn cycle(&mut self, stop: &Stop, tries: u32, max_tries: u32) -> End {
@@ -167,13 +228,23 @@ impl Pusher {
                 if let Err(failure) = self.quarantine_all(std::mem::take(&mut progress.suspects)).await {
                     break End::Failed(failure);
                 }
+            } else if progress.suspects.len() > MAX_SUSPECTS {
+                let (_, reason) = progress.suspects.swap_remove(0);
+                // Only the status: the rest may quote an event.
+                let status = reason.split(": ").next().unwrap_or_default();
+                break End::Failed(Failure::receiver(format!(
+                    "{status} to every event, one by one: nothing is quarantined; {}",
+                    self.settings.help
+                )));
             }
             match step {
                 Ok(Step::Empty) if planned.is_some() => {}
                 Ok(Step::Empty) => break End::Done,
                 Ok(Step::Settled(until)) => {
                     cursor = cursor.max(until);
-                    self.cursor = cursor;
+                    if progress.suspects.is_empty() {
+                        self.cursor = cursor;
+                    }
                     todo.extend(rest_of(planned, until));
                 }
                 Ok(Step::Split(first, second)) => {
@@ -189,20 +260,6 @@ impl Pusher {
                         };
                     }
                     todo.extend([second, first]);
-                }
-                Ok(Step::Suspect { cursor: at, trace_id, reason }) => {
-                    cursor = cursor.max(at);
-                    todo.extend(rest_of(planned, at));
-                    progress.suspects.push((trace_id, reason));
-                    if progress.confirmed == 0 && progress.suspects.len() > MAX_SUSPECTS {
-                        let (_, reason) = progress.suspects.swap_remove(0);
-                        // Only the status: the rest may quote an event.
-                        let status = reason.split(": ").next().unwrap_or_default();
-                        break End::Failed(Failure::receiver(format!(
-                            "{status} to every event, one by one: nothing is quarantined; \
-                             check that endpoint takes this format (docs/augmi-push.md)"
-                        )));
-                    }
                 }
                 Ok(Step::Stopped) => {
                     self.unfinished = (range.until < Cursor::MAX).then_some(range.until);
@@ -227,73 +284,91 @@ impl Pusher {
     async fn deliver(&mut self, range: &mut Range, stop: &Stop, progress: &mut Progress) -> Result<Step, Failure> {
         let mut failures = 0;
         loop {
-            let parcel = match self.load(*range).await? {
-                Packed::Empty => return Ok(Step::Empty),
-                Packed::Unsendable { cursor, trace_id, reason } => {
-                    self.quarantine(trace_id, &reason).await?;
-                    return Ok(Step::Settled(cursor));
-                }
-                Packed::Parcel(parcel) => parcel,
+            let (reason, retry_after) = match self.attempt(range, stop, progress, failures > 0).await? {
+                Attempt::Over(step) => return Ok(step),
+                Attempt::Later { reason, retry_after } => (reason, retry_after),
             };
-            // From here on the batch is these events, whatever else arrives meanwhile.
-            *range = Range {
-                after: range.after,
-                until: parcel.cursors.last().copied().unwrap_or(range.until),
-                count: parcel.ids.len(),
-            };
-            if failures > 0 {
+            failures += 1;
+            let wait = self.wait(failures, retry_after);
+            if failures >= progress.tries || wait > self.settings.backoff.max {
+                let message = format!("{reason} (try {failures})");
+                return Err(Failure { fault: Fault::Receiver, message, retry_after });
+            }
+            debug!(component = self.settings.name, reason, ?wait, "push failed; trying again");
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stop.requested() => return Ok(Step::Stopped),
+            }
+        }
+    }
+
+    /// One try of a batch: all of its parcels, until one is not taken.
+    async fn attempt(
+        &mut self,
+        range: &mut Range,
+        stop: &Stop,
+        progress: &mut Progress,
+        again: bool,
+    ) -> Result<Attempt, Failure> {
+        let prepared = tokio::select! {
+            prepared = self.protocol.prepare(&mut *self.transport) => prepared,
+            () = stop.due() => return Ok(Attempt::Over(Step::Stopped)),
+        };
+        if let Err(verdict) = prepared {
+            return held_back(verdict);
+        }
+        let parcels = match self.load(*range).await? {
+            Packed::Empty => return Ok(Attempt::Over(Step::Empty)),
+            Packed::Unsendable { cursor, trace_id, reason } => {
+                self.quarantine(trace_id, &reason).await?;
+                return Ok(Attempt::Over(Step::Settled(cursor)));
+            }
+            Packed::Parcels(parcels) => parcels,
+        };
+        // What is not brought home yet.
+        let mut left: BTreeSet<Cursor> = parcels.iter().flat_map(|parcel| parcel.cursors.iter().copied()).collect();
+        // From here on the batch is these events, whatever else arrives meanwhile.
+        *range = Range { until: left.last().copied().unwrap_or(range.until), count: left.len(), ..*range };
+        for Parcel { ids, cursors, batch_id, request, plain_bytes } in parcels {
+            if again {
                 self.meters.retries.inc();
             }
-            let Parcel { ids, cursors, batch_id, body, plain_bytes } = parcel;
-            debug!(events = ids.len(), bytes = plain_bytes, compressed = body.len(), batch_id, "pushing");
-            let content_encoding = self.settings.compression.content_encoding();
-            let request = Request { batch_id, body, content_encoding, events: ids.len() };
+            debug!(
+                component = self.settings.name,
+                events = ids.len(),
+                bytes = plain_bytes,
+                compressed = request.body.len(),
+                batch_id,
+                "pushing"
+            );
             let answer = tokio::select! {
                 answer = self.transport.post(request) => answer,
-                () = stop.due() => return Ok(Step::Stopped),
+                () = stop.due() => return Ok(Attempt::Over(Step::Stopped)),
             };
             self.meters.answered(answer.as_ref().ok().map(|reply| reply.status));
             let verdict = match answer {
-                Ok(reply) => judge(&reply, &ids),
-                Err(reason) => Verdict::Later { reason, retry_after: None },
+                Ok(reply) => self.protocol.judge(&reply, &ids),
+                Err(reason) => {
+                    self.protocol.unanswered();
+                    Verdict::Later { reason, retry_after: None }
+                }
             };
             match verdict {
-                Verdict::Confirmed(rejected) => {
-                    self.confirm(ids, rejected, progress).await?;
-                    return Ok(Step::Settled(range.until));
-                }
-                Verdict::Refused { reason, .. } if ids.len() == 1 => {
-                    return Ok(Step::Suspect { cursor: range.until, trace_id: ids[0], reason });
-                }
+                Verdict::Confirmed(rejected) => self.confirm(ids, rejected, progress).await?,
+                Verdict::Refused { reason, .. } if ids.len() == 1 => progress.suspect(ids[0], reason),
                 Verdict::Refused { too_large, .. } => {
                     if too_large {
                         self.soft_limit = self.soft_limit.min(plain_bytes / 2).max(MIN_BODY);
                     }
-                    let half = ids.len() / 2;
-                    let middle = cursors[half - 1];
-                    let first = Range { until: middle, count: half, ..*range };
-                    let second = Range { after: middle, count: ids.len() - half, ..*range };
-                    return Ok(Step::Split(first, second));
+                    return Ok(Attempt::Over(range.split(cursors[ids.len() / 2 - 1], &left)));
                 }
-                Verdict::Denied { reason } => {
-                    return Err(Failure { fault: Fault::Denied, message: reason, retry_after: None });
-                }
-                Verdict::Wrong { reason } => return Err(Failure::receiver(reason)),
-                Verdict::Later { reason, retry_after } => {
-                    failures += 1;
-                    let wait = self.wait(failures, retry_after);
-                    if failures >= progress.tries || wait > self.settings.backoff.max {
-                        let message = format!("{reason} (try {failures})");
-                        return Err(Failure { fault: Fault::Receiver, message, retry_after });
-                    }
-                    debug!(reason, ?wait, "push failed; trying again");
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        () = stop.requested() => return Ok(Step::Stopped),
-                    }
-                }
+                other => return held_back(other),
+            }
+            for cursor in cursors {
+                left.remove(&cursor);
             }
         }
+        Ok(Attempt::Over(Step::Settled(range.until)))
     }
 
     /// Our own backoff, or longer where the receiver asked for it. A wait beyond `max_delay` is not
@@ -304,10 +379,10 @@ impl Pusher {
         backoff.delay(failures, self.random.f64()).max(asked)
     }
 
-    async fn load(&self, range: Range) -> Result<Packed, Failure> {
+    async fn load(&mut self, range: Range) -> Result<Packed, Failure> {
         let mut page = self.outbox.unsent(range.after, range.count, self.settings.batch_bytes).await?;
         page.retain(|unsent| unsent.cursor <= range.until);
-        self.packer.pack(&page, self.soft_limit, Timestamp::now()).map_err(|error| Failure {
+        self.protocol.pack(&page, self.soft_limit, Timestamp::now()).map_err(|error| Failure {
             fault: Fault::Outbox,
             message: format!("body: {error}"),
             retry_after: None,
@@ -332,7 +407,7 @@ impl Pusher {
         // The receiver works, even where it took none of these.
         let failed_before = self.breaker.succeeded();
         if failed_before > 0 {
-            info!(failed_cycles = failed_before, "push works again");
+            info!(component = self.settings.name, failed_cycles = failed_before, "push works again");
         }
         self.denied = false;
         self.not_before = None;
@@ -352,7 +427,7 @@ impl Pusher {
     async fn quarantine(&self, trace_id: TraceId, reason: &str) -> Result<(), Failure> {
         self.outbox.quarantine(trace_id, reason).await?;
         self.meters.quarantined.inc();
-        warn!(%trace_id, "event is quarantined: the receiver does not take it; the reason is kept beside it");
+        warn!(component = self.settings.name, %trace_id, "event is quarantined: the receiver does not take it; the reason is kept beside it");
         Ok(())
     }
 }
