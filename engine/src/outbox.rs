@@ -2,7 +2,7 @@
 //!
 //! Failed pushes are not held in memory: the store is the outbox. A reader asks for unsent events
 //! after a cursor, confirms those that the receiver confirmed, and sets aside (quarantines) those
-//! that the receiver will never take. Its own small state lives beside the events.
+//! that the receiver will never take. The reader's own small state lives beside the events.
 
 use std::sync::Arc;
 

@@ -31,12 +31,13 @@ struct Probe {
     permits: Semaphore,
     gate: watch::Sender<Option<Refusal>>,
     states: Vec<(String, String)>,
+    size: WriteSize,
 }
 
 impl Probe {
     fn new(permits: usize) -> Arc<Self> {
         let (permits, gate) = (Semaphore::new(permits), watch::channel(None).0);
-        Arc::new(Self { writes: Mutex::default(), permits, gate, states: Vec::new() })
+        Arc::new(Self { writes: Mutex::default(), permits, gate, states: Vec::new(), size: WriteSize::default() })
     }
 
     fn written(&self) -> Vec<usize> {
@@ -101,6 +102,10 @@ impl Sink for ProbedSink {
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
         Some(Arc::new(States(probe(self.0))))
+    }
+
+    fn write_size(&self) -> WriteSize {
+        probe(self.0).size
     }
 
     fn gate(&self) -> Option<watch::Receiver<Option<Refusal>>> {
@@ -246,6 +251,32 @@ async fn a_source_finds_its_own_state_and_nobody_elses() {
         assert_eq!(kept, [("offset".into(), "7".into()), ("place".into(), "x".into())]);
     });
     assert!(ended.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_for_more_no_longer_than_its_age_and_for_no_more_than_it_holds() {
+    let size = WriteSize { events: 5, age: Duration::from_secs(2), ..WriteSize::default() };
+    let probe = Arc::new(Probe { size, ..Arc::into_inner(Probe::new(10)).unwrap() });
+    let held = Arc::clone(&probe);
+    let ended = run(9, &probe, "", CancellationToken::new(), |outlet, _| async move {
+        let mut receipts = Vec::new();
+        for number in [1, 2] {
+            receipts.push(outlet.try_send(events(number), false).unwrap());
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            assert_eq!(held.written(), [0; 0]);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(held.written(), [3], "its age is that of its first batch");
+        for number in [1, 4] {
+            receipts.push(outlet.try_send(events(number), false).unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(held.written(), [3, 5], "a full one does not wait");
+        // What waits when the drain begins is written at once: nothing can follow.
+        receipts.push(outlet.try_send(events(2), false).unwrap());
+    });
+    assert!(ended.await.is_ok());
+    assert_eq!(probe.written(), [3, 5, 2]);
 }
 
 #[tokio::test(start_paused = true)]
