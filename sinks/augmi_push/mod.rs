@@ -32,6 +32,16 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::{self, Common, Compression, Endpoint, Http, Most, Packed, Protocol, Reply, Settings, Verdict};
 use wire::Packer;
 
+/// How the backlog of an outage is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// In about the time that the outage lasted.
+    Paced,
+    /// As fast as the receiver takes it.
+    AtOnce,
+}
+
 /// Sends the events of a store to the Augmi API, in batches. `inputs` names that store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -67,6 +77,9 @@ pub struct AugmiPush {
     pub breaker_failures: u32,
     /// How long cycles are skipped; then a single request probes. Also the wait after 401 or 403.
     pub breaker_cooldown: Time,
+    /// How the backlog of an outage is sent: `paced` takes as long as the outage lasted, so that a whole fleet
+    /// that comes back asks for at most twice what it asks for always; `at_once` sends all of it.
+    pub catch_up: CatchUp,
     /// A PEM file with certificates of private authorities to trust, beside Mozilla's.
     pub ca_file: Option<PathBuf>,
 }
@@ -88,6 +101,7 @@ impl Default for AugmiPush {
             max_delay: Time::seconds(300),
             breaker_failures: 3,
             breaker_cooldown: Time::seconds(15 * 60),
+            catch_up: CatchUp::Paced,
             ca_file: None,
         }
     }
@@ -127,6 +141,7 @@ impl AugmiPush {
         }
         let mut settings = common.settings(cx);
         settings.key = Self::TYPE;
+        settings.paced = self.catch_up == CatchUp::Paced;
         settings.off = "push is off: endpoint is empty; set TRACE_PUSH_ENDPOINT to turn it on";
         settings.help = "check that endpoint takes this format (docs/augmi-push.md)";
         if endpoint.as_ref().is_some_and(Endpoint::is_exposed) && !self.token.is_empty() {

@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::breaker::Breaker;
 use super::meters::Meters;
+use super::pace::Pace;
 use super::state::{State, now_millis};
 use super::stop::Stop;
 use super::{Packed, Parcel, Protocol, Rejected, Settings, Transport, Verdict};
@@ -34,6 +35,9 @@ const MAX_SUSPECTS: usize = 3;
 /// Requests for halves of refused batches, in one cycle. Finding one guilty event among 500 takes
 /// about 18; what is left over is found by the next cycle.
 const MAX_SEARCH_REQUESTS: u32 = 200;
+
+/// How far a backlog is counted, once after an outage.
+const COUNT_BACKLOG: usize = 1_000_000;
 
 /// After a 413 bodies get smaller, but not smaller than this.
 const MIN_BODY: usize = 64 * 1024;
@@ -142,6 +146,8 @@ fn held_back(verdict: Verdict) -> Result<Attempt, Failure> {
 struct Progress {
     tries: u32,
     confirmed: usize,
+    /// Requests that were confirmed.
+    requests: u32,
     /// Refused, and each stood alone.
     suspects: Vec<(TraceId, String)>,
 }
@@ -173,6 +179,10 @@ pub(crate) struct Pusher {
     pub(super) cursor: Cursor,
     pub(super) unfinished: Option<Cursor>,
     pub(super) last_success: Option<i64>,
+    /// The same by the monotonic clock.
+    pub(super) succeeded: Option<Instant>,
+    /// How fast the backlog of an outage goes out; `None` once nothing is left of it.
+    pub(super) pace: Option<Pace>,
     /// What the outbox has.
     pub(super) saved: State,
 }
@@ -200,6 +210,8 @@ impl Pusher {
             cursor: 0,
             unfinished: None,
             last_success: None,
+            succeeded: None,
+            pace: None,
             saved: State::default(),
         }
     }
@@ -207,7 +219,7 @@ impl Pusher {
     /// Sends everything that waits. `tries` is for the first batch: a probe has one; once the
     /// receiver has confirmed something, all have `max_tries`.
     pub(super) async fn cycle(&mut self, stop: &Stop, tries: u32, max_tries: u32) -> End {
-        let mut progress = Progress { tries, confirmed: 0, suspects: Vec::new() };
+        let mut progress = Progress { tries, confirmed: 0, requests: 0, suspects: Vec::new() };
         let mut todo: Vec<Range> = Vec::new();
         if let Some(until) = self.unfinished.take() {
             todo.push(Range { after: 0, until, count: self.settings.batch_events });
@@ -217,6 +229,9 @@ impl Pusher {
         let end = loop {
             if stop.is_requested() {
                 break End::Stopped;
+            }
+            if self.pace.is_some_and(|pace| !pace.allows(progress.requests, progress.confirmed)) {
+                break End::Paused;
             }
             let planned = todo.pop();
             let mut range =
@@ -271,6 +286,11 @@ impl Pusher {
                 }
             }
         };
+        match (&end, &mut self.pace) {
+            (End::Done, pace) => *pace = None,
+            (_, Some(pace)) => pace.ended(progress.requests, progress.confirmed),
+            (_, None) => {}
+        }
         // Without a confirmation an end that is not the end of all events proves nothing.
         if (progress.confirmed > 0 || matches!(end, End::Done))
             && let Err(failure) = self.quarantine_all(progress.suspects).await
@@ -404,17 +424,33 @@ impl Pusher {
         }
         self.meters.confirmed.inc_by(ids.len() as u64);
         progress.confirmed += ids.len();
+        progress.requests += 1;
         // The receiver works, even where it took none of these.
         let failed_before = self.breaker.succeeded();
         if failed_before > 0 {
             info!(component = self.settings.name, failed_cycles = failed_before, "push works again");
+            self.begin_catching_up(failed_before, ids.len()).await?;
         }
         self.denied = false;
         self.not_before = None;
         let now = now_millis();
         self.last_success = Some(now);
+        self.succeeded = Some(Instant::now());
         self.meters.last_success.set(now / 1000);
         self.quarantine_all(rejected.into_iter().map(|entry| (entry.trace_id, entry.reason)).collect()).await
+    }
+
+    /// The receiver is back: what has gathered meanwhile goes out at a pace.
+    async fn begin_catching_up(&mut self, failed_cycles: u32, just_sent: usize) -> Result<(), Failure> {
+        if !self.settings.paced {
+            return Ok(());
+        }
+        let interval = self.settings.interval;
+        // Where there never was a success, the outage lasted at least as long as its cycles.
+        let outage = self.succeeded.map_or(interval * failed_cycles, |at| at.elapsed());
+        let waiting = self.outbox.waiting(COUNT_BACKLOG).await? + just_sent;
+        self.pace = Some(Pace::after(outage, waiting, interval));
+        Ok(())
     }
 
     async fn quarantine_all(&self, events: Vec<(TraceId, String)>) -> Result<(), Failure> {

@@ -14,7 +14,7 @@
 //!
 //! `protocol` is what a sink implements; `settings` what it is told; `cycle` sends what waits, `client`
 //! carries it; `schedule` decides when a cycle begins and `state` survives a restart (outbox), `live`
-//! answers batches (stream); `backoff`, `breaker` and `retry_after` hold back; `fit` cuts a page to a
+//! answers batches (stream); `backoff`, `breaker`, `retry_after` and `pace` hold back; `fit` cuts a page to a
 //! body's size, `compression` writes one.
 
 mod backoff;
@@ -26,6 +26,7 @@ mod fit;
 mod held;
 mod live;
 mod meters;
+mod pace;
 mod protocol;
 mod retry_after;
 mod schedule;

@@ -93,6 +93,7 @@ impl Common {
             breaker_failures: self.breaker_failures,
             breaker_cooldown: self.breaker_cooldown.0,
             drain: cx.drain_timeout,
+            paced: false,
         }
     }
 }
@@ -125,4 +126,6 @@ pub(crate) struct Settings {
     pub(crate) breaker_cooldown: Duration,
     /// How long an orderly stop of the process may take.
     pub(crate) drain: Duration,
+    /// Whether the backlog of an outage goes out at a pace, for a receiver that many send to.
+    pub(crate) paced: bool,
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::cycle::Pusher;
+use super::pace::Pace;
 
 /// See the module's description. Times are Unix milliseconds of the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub(super) struct State {
     pub(super) open_until: Option<i64>,
     /// The receiver asked to be left alone until then.
     pub(super) not_before: Option<i64>,
+    /// The pace of a backlog that is not all sent.
+    pub(super) pace: Option<Pace>,
 }
 
 impl State {
@@ -54,7 +57,7 @@ pub(super) fn now_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// What is left until a stored moment.
+/// What is left until a stored moment, or the time between two.
 fn left(until: i64, now: i64) -> Duration {
     Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
 }
@@ -70,7 +73,10 @@ impl Pusher {
         let state = State::load(&*self.outbox, self.settings.key).await?;
         self.cursor = state.cursor;
         self.last_success = state.last_success;
+        let ago = |at| left(now_millis(), at);
+        self.succeeded = state.last_success.and_then(|at| Instant::now().checked_sub(ago(at)));
         self.unfinished = state.unfinished;
+        self.pace = state.pace.filter(|_| self.settings.paced);
         self.meters.last_success.set(state.last_success.unwrap_or(0) / 1000);
         // Another receiver starts with a clean sheet.
         if Some(&state.endpoint) == self.settings.receiver.as_ref() {
@@ -95,6 +101,7 @@ impl Pusher {
             cursor: self.cursor,
             last_success: self.last_success,
             unfinished: self.unfinished,
+            pace: self.pace,
             failures: self.breaker.failures(),
             // Whoever restarts us with a new token should not wait for the old one's cooldown.
             open_until: if self.denied { None } else { until(self.breaker.open_for(now)) },

@@ -17,6 +17,8 @@ pub(super) enum Fate {
 #[derive(Default)]
 pub(super) struct Memory {
     events: Mutex<Vec<(Event, Fate)>>,
+    /// How many were dropped from the front.
+    dropped: AtomicUsize,
     state: Mutex<HashMap<String, String>>,
     /// `confirm` fails while this is set.
     pub(super) broken: AtomicBool,
@@ -46,6 +48,20 @@ impl Memory {
         )
     }
 
+    /// Drops the first events that are confirmed, but for the count.
+    pub(super) fn forget_confirmed(&self) {
+        let mut events = self.events.lock().unwrap();
+        let settled = events.iter().take_while(|(_, fate)| *fate == Fate::Confirmed).count();
+        events.drain(..settled);
+        self.dropped.fetch_add(settled, Ordering::Relaxed);
+    }
+
+    /// How many there ever were, and how many of them were dropped.
+    pub(super) fn added(&self) -> (usize, usize) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        (dropped + self.events.lock().unwrap().len(), dropped)
+    }
+
     pub(super) fn fate(&self, id: TraceId) -> Fate {
         self.events.lock().unwrap().iter().find(|(event, _)| event.trace_id == id).unwrap().1.clone()
     }
@@ -67,7 +83,8 @@ impl Outbox for Memory {
     async fn unsent(&self, after: Cursor, max_events: usize, max_bytes: usize) -> Result<Vec<Unsent>, OutboxError> {
         let mut bytes = 0;
         let events = self.events.lock().unwrap();
-        let unsent = events.iter().enumerate().map(|(index, entry)| (index as Cursor + 1, entry));
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        let unsent = events.iter().enumerate().map(|(index, entry)| ((dropped + index) as Cursor + 1, entry));
         let page = unsent
             .filter(|(cursor, (_, fate))| *cursor > after && *fate == Fate::Unsent)
             .take(max_events)

@@ -1,9 +1,10 @@
 //! The push against receivers that fail in every way we know, in real time over real sockets
-//! (`receivers`) and over hours of paused time (`hours`); `tls` checks certificates, `logs` what is
+//! (`receivers`) and over hours of paused time (`hours`, and a thousand at once in `fleet`); `tls` checks certificates, `logs` what is
 //! said.
 
 #![allow(clippy::unwrap_used)]
 
+mod fleet;
 mod hours;
 mod logs;
 mod memory;
@@ -21,7 +22,7 @@ use engine::{BuildContext, Event, Json, Kind, SinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::AugmiPush;
+use super::{AugmiPush, CatchUp};
 use engine::plugin::AnySink;
 use memory::Memory;
 
