@@ -1,0 +1,183 @@
+//! The gateway: the real binary with the shipped configuration, its ports and files of this run.
+
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use engine::TraceId;
+use sha2::{Digest as _, Sha256};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use crate::agent;
+use crate::options::Options;
+
+/// See the module's description.
+pub(crate) struct Gateway {
+    bin: PathBuf,
+    config: PathBuf,
+    folder: PathBuf,
+    ingest: SocketAddr,
+    api: SocketAddr,
+    tokens: Vec<String>,
+    running: Option<Child>,
+    client: reqwest::Client,
+    /// Of processes that have ended.
+    requests_before: u64,
+    requests_now: u64,
+}
+
+impl Gateway {
+    /// Makes its files.
+    pub(crate) fn new(options: &Options, folder: &Path) -> Result<Self, String> {
+        let tokens: Vec<String> = (0..options.agents).map(|_| format!("{:032x}", fastrand::u128(..))).collect();
+        let lines: String = tokens
+            .iter()
+            .enumerate()
+            .map(|(number, token)| {
+                format!("{} {} acme\n", HEXLOWER.encode(&Sha256::digest(token)), agent::name(number))
+            })
+            .collect();
+        std::fs::write(folder.join("tokens"), lines).map_err(|error| format!("tokens: {error}"))?;
+        let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build();
+        Ok(Self {
+            bin: options.bin.clone(),
+            config: options.config.clone(),
+            folder: folder.to_owned(),
+            ingest: free_port()?,
+            api: free_port()?,
+            tokens,
+            running: None,
+            client: client.map_err(|error| error.to_string())?,
+            requests_before: 0,
+            requests_now: 0,
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}/v1/batches", self.ingest)
+    }
+
+    pub(crate) fn token(&self, number: usize) -> &str {
+        &self.tokens[number]
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.join("fleet.db")
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(&mut self) -> Result<(), String> {
+        let log = std::fs::File::create(self.folder.join("log")).map_err(|error| error.to_string())?;
+        let child = Command::new(&self.bin)
+            .arg("--config")
+            .arg(&self.config)
+            .env_clear()
+            .env("GATEWAY_TOKENS", self.folder.join("tokens"))
+            .env("GATEWAY_DB", self.database())
+            .env("TRACE_SOURCES__INGEST__BIND", self.ingest.to_string())
+            .env("TRACE_API__BIND", self.api.to_string())
+            .env("TRACE_SINKS__STORE__DISK_RESERVE", "16MiB")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{}: {error}; build it with cargo build --release", self.bin.display()))?;
+        self.running = Some(child);
+        for _ in 0..200 {
+            let ready = self.client.get(format!("http://{}/readyz", self.api)).send().await;
+            if ready.is_ok_and(|answer| answer.status() == 200) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        Err(format!("the gateway does not become ready:\n{log}"))
+    }
+
+    /// Batches that it has been sent, over all of its lives.
+    pub(crate) async fn requests(&mut self) -> u64 {
+        let asked = self.client.get(format!("http://{}/metrics", self.api)).send().await;
+        if let Ok(answer) = asked
+            && let Ok(text) = answer.text().await
+        {
+            let counts = text.lines().filter(|line| line.starts_with("openclaw_trace_ingest_requests_total{"));
+            self.requests_now = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        }
+        self.requests_before + self.requests_now
+    }
+
+    /// Peak memory in KiB.
+    fn memory(&self) -> u64 {
+        let Some(id) = self.running.as_ref().and_then(Child::id) else { return 0 };
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    /// Ends it at once; answers its peak memory.
+    pub(crate) async fn kill(&mut self) -> Result<u64, String> {
+        self.requests().await;
+        let memory = self.memory();
+        if let Some(mut child) = self.running.take() {
+            child.kill().await.map_err(|error| error.to_string())?;
+        }
+        self.requests_before += std::mem::take(&mut self.requests_now);
+        Ok(memory)
+    }
+
+    /// Ends it in order; answers its peak memory.
+    pub(crate) async fn stop(&mut self) -> Result<u64, String> {
+        let memory = self.memory();
+        let Some(mut child) = self.running.take() else { return Ok(memory) };
+        let id = child.id().ok_or("the gateway has ended by itself")?;
+        // A signal without a dependency of its own.
+        let sent = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await;
+        sent.map_err(|error| format!("kill: {error}"))?;
+        let ended = child.wait().await.map_err(|error| error.to_string())?;
+        if !ended.success() {
+            return Err(format!("the gateway ended with {ended}"));
+        }
+        Ok(memory)
+    }
+
+    /// How many events were confirmed, and how many of them its store does not have, or has twice.
+    pub(crate) fn look_for(&self, confirmed: impl Iterator<Item = TraceId>) -> Result<(usize, usize), String> {
+        let mut export = std::process::Command::new(&self.bin)
+            .args(["export", "--db"])
+            .arg(self.database())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut there = HashSet::new();
+        let mut doubled = 0;
+        for line in BufReader::new(export.stdout.take().ok_or("no output")?).lines() {
+            let line = line.map_err(|error| error.to_string())?;
+            let id = line.split_once(r#""trace_id":""#).and_then(|(_, rest)| rest.get(..36)?.parse::<TraceId>().ok());
+            doubled += usize::from(!there.insert(id.ok_or_else(|| format!("no trace_id in {line:.80}"))?));
+        }
+        export.wait().map_err(|error| error.to_string())?;
+        let (mut count, mut missing) = (0, doubled);
+        for id in confirmed {
+            count += 1;
+            missing += usize::from(!there.contains(&id));
+        }
+        Ok((count, missing))
+    }
+}
+
+fn free_port() -> Result<SocketAddr, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    listener.local_addr().map_err(|error| error.to_string())
+}
