@@ -16,6 +16,14 @@ use tokio::time::sleep;
 use crate::agent;
 use crate::options::Options;
 
+/// What a process has taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// At its peak.
+    pub(crate) memory_kib: u64,
+    pub(crate) cpu_seconds: f64,
+}
+
 /// See the module's description.
 pub(crate) struct Gateway {
     bin: PathBuf,
@@ -117,29 +125,36 @@ impl Gateway {
         self.requests_before + self.requests_now
     }
 
-    /// Peak memory in KiB.
-    fn memory(&self) -> u64 {
-        let Some(id) = self.running.as_ref().and_then(Child::id) else { return 0 };
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    /// What it has taken so far.
+    fn cost(&self) -> Cost {
+        let Some(id) = self.running.as_ref().and_then(Child::id) else { return Cost::default() };
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
+        let status = read("status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+        let memory_kib = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+        // User and system time are the 14th and 15th field, in hundredths of a second on Linux.
+        let stat = read("stat");
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = |field: usize| after_name.split_whitespace().nth(field).and_then(|text| text.parse::<f64>().ok());
+        let cpu_seconds = (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / 100.0;
+        Cost { memory_kib, cpu_seconds }
     }
 
-    /// Ends it at once; answers its peak memory.
-    pub(crate) async fn kill(&mut self) -> Result<u64, String> {
+    /// Ends it at once; answers what it took.
+    pub(crate) async fn kill(&mut self) -> Result<Cost, String> {
         self.requests().await;
-        let memory = self.memory();
+        let cost = self.cost();
         if let Some(mut child) = self.running.take() {
             child.kill().await.map_err(|error| error.to_string())?;
         }
         self.requests_before += std::mem::take(&mut self.requests_now);
-        Ok(memory)
+        Ok(cost)
     }
 
-    /// Ends it in order; answers its peak memory.
-    pub(crate) async fn stop(&mut self) -> Result<u64, String> {
-        let memory = self.memory();
-        let Some(mut child) = self.running.take() else { return Ok(memory) };
+    /// Ends it in order; answers what it took.
+    pub(crate) async fn stop(&mut self) -> Result<Cost, String> {
+        let cost = self.cost();
+        let Some(mut child) = self.running.take() else { return Ok(cost) };
         let id = child.id().ok_or("the gateway has ended by itself")?;
         // A signal without a dependency of its own.
         let sent = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await;
@@ -148,7 +163,7 @@ impl Gateway {
         if !ended.success() {
             return Err(format!("the gateway ended with {ended}"));
         }
-        Ok(memory)
+        Ok(cost)
     }
 
     /// How many events were confirmed, and how many of them its store does not have, or has twice.

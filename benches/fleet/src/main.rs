@@ -69,7 +69,7 @@ async fn run(options: &Options) -> Result<bool, String> {
     watch(&mut gateway, options.interval * 2, |_| false).await;
     seen.steady = watch(&mut gateway, options.steady, |_| false).await;
     println!("the gateway is killed, and away for {:?}", options.outage);
-    seen.memory_kib = gateway.kill().await?;
+    seen.costs.push(gateway.kill().await?);
     sleep(options.outage).await;
     gateway.start().await?;
     let back = Instant::now();
@@ -90,7 +90,7 @@ async fn run(options: &Options) -> Result<bool, String> {
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|error| format!("an agent failed: {error}"))?;
     }
-    seen.memory_kib = seen.memory_kib.max(gateway.stop().await?);
+    seen.costs.push(gateway.stop().await?);
     seen.added = agents.iter().map(|agent| agent.added()).sum();
     seen.waiting = waiting(&agents);
     let confirmed = agents.iter().flat_map(|agent| agent.confirmed());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::gateway::Cost;
 use crate::options::Options;
 
 /// See the module's description.
@@ -12,8 +13,8 @@ pub(crate) struct Seen {
     pub(crate) after: Vec<u64>,
     /// From the gateway's return until no backlog was left.
     pub(crate) drained: Option<Duration>,
-    /// The gateway's peak.
-    pub(crate) memory_kib: u64,
+    /// Of the gateway, before the outage and after it.
+    pub(crate) costs: Vec<Cost>,
     pub(crate) added: usize,
     pub(crate) confirmed: usize,
     pub(crate) waiting: usize,
@@ -35,6 +36,8 @@ impl Seen {
                 time.as_secs_f64() / options.outage.as_secs_f64()
             )
         });
+        let memory = self.costs.iter().map(|cost| cost.memory_kib).max().unwrap_or(0);
+        let cpu: f64 = self.costs.iter().map(|cost| cost.cpu_seconds).sum();
         vec![
             ("agents", options.agents.to_string()),
             ("events of one agent in an interval", options.events.to_string()),
@@ -44,7 +47,8 @@ impl Seen {
             ("the most over an interval, after the outage", format!("{peak:.0}, {:.2} of steady", peak / steady)),
             ("the most in one second, after the outage", format!("{second}, {:.2} of steady", second as f64 / steady)),
             ("time to drain", drained),
-            ("gateway's peak memory", format!("{:.1} MiB", self.memory_kib as f64 / 1024.0)),
+            ("gateway's peak memory", format!("{:.1} MiB", memory as f64 / 1024.0)),
+            ("gateway's CPU, an event", format!("{:.0} us", cpu * 1e6 / self.confirmed.max(1) as f64)),
             (
                 "events added, confirmed, still waiting at the stop",
                 format!("{}, {}, {}", self.added, self.confirmed, self.waiting),
