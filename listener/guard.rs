@@ -73,16 +73,23 @@ impl Bearer {
         if self.token.is_empty() {
             return Ok(());
         }
-        let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let Some(given) = given.and_then(|value| value.strip_prefix(b"Bearer ")) else {
-            return Err((StatusCode::UNAUTHORIZED, "a bearer token is required: Authorization: Bearer TOKEN"));
-        };
-        if bool::from(given.ct_eq(&self.token)) {
+        if bool::from(bearer(headers)?.ct_eq(&self.token)) {
             Ok(())
         } else {
             Err((StatusCode::UNAUTHORIZED, "the bearer token is not the right one"))
         }
     }
+}
+
+/// The bearer token that a request carries.
+///
+/// # Errors
+/// 401 and what to tell the client, where there is none.
+pub fn bearer(headers: &HeaderMap) -> Result<&[u8], (StatusCode, &'static str)> {
+    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    given
+        .and_then(|value| value.strip_prefix(b"Bearer "))
+        .ok_or((StatusCode::UNAUTHORIZED, "a bearer token is required: Authorization: Bearer TOKEN"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod deadline;
 mod guard;
 mod serve;
 
-pub use guard::{Bearer, Hosts};
+pub use guard::{Bearer, Hosts, bearer};
 pub use serve::{BindError, Limits, Listener};
 
 use axum::body::Body;

@@ -59,6 +59,9 @@ pub(crate) enum Command {
         /// api, or the type of a source that serves HTTP
         #[arg(default_value = "api")]
         port: String,
+        /// Only this path of it, with all that it refers to: `openapi http_ingest --path /v1/batches`
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
     },
     /// List the plugins and their settings
     Plugins {
@@ -169,6 +172,18 @@ pub(crate) enum Command {
         output: Option<PathBuf>,
         #[command(flatten)]
         db: Database,
+    },
+    /// Make a token for an agent, to standard output, and the line by which a gateway knows it (key tokens_file), to standard error
+    Token {
+        /// Whose events they are that are sent with it
+        #[arg(long, value_name = "ID")]
+        agent: String,
+        /// The agent's organisation
+        #[arg(long, value_name = "ID")]
+        org: Option<String>,
+        /// Add the line to this file, which is made if there is none and then only you can read
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// Take care of the database file: check, vacuum, backup
     #[command(subcommand)]

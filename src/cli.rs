@@ -12,7 +12,7 @@ use sinks::sqlite_store::ListRequest;
 
 use crate::args::{Cli, Command, Database, Store};
 use crate::logging::say;
-use crate::{commands, env_names, export, lists, manual, run, show, stats, store, top};
+use crate::{commands, env_names, export, lists, manual, openapi, run, show, stats, store, token, top};
 
 /// Where a configuration file is looked for when none is named, in this order.
 const SEARCH: [&str; 3] =
@@ -64,7 +64,7 @@ fn carry_out(command: Command, inputs: &Inputs, registry: &Registry) -> Result<S
         Command::Graph { format } => commands::graph(inputs, registry, format.into()),
         Command::Schema => commands::schema(registry),
         Command::Reference => Ok(commands::reference(registry)),
-        Command::Openapi { port } => commands::openapi(registry, &port),
+        Command::Openapi { port, path } => openapi::print(registry, &port, path.as_deref()),
         Command::Plugins { name } => commands::plugins(registry, name.as_deref()),
         Command::Health { ready } => commands::health(inputs, registry, ready),
         Command::Top { db } => top::top(&database(db)?),
@@ -88,6 +88,7 @@ fn carry_out(command: Command, inputs: &Inputs, registry: &Registry) -> Result<S
             (condition.from, condition.to) = (from, to);
             export::export(&database(db)?, &condition, format.into(), output.as_deref())
         }
+        Command::Token { agent, org, file } => token::make(&agent, org.as_deref(), file.as_deref()),
         Command::Store(Store::Check { db }) => store::check(&database(db)?),
         Command::Store(Store::Vacuum { db }) => store::vacuum(&database(db)?),
         Command::Store(Store::Backup { file, force, db }) => store::backup(&database(db)?, &file, force),

@@ -58,20 +58,6 @@ pub(crate) fn reference(registry: &Registry) -> String {
     format!("{head}\n{}", engine::config::reference(registry, api::TABLES))
 }
 
-pub(crate) fn openapi(registry: &Registry, port: &str) -> Done {
-    if port == "api" {
-        return Ok(api::openapi() + "\n");
-    }
-    match registry.openapi().find(|(name, _)| *name == port) {
-        Some((_, document)) => Ok(document.to_owned() + "\n"),
-        None => {
-            let names: Vec<_> = registry.openapi().map(|(name, _)| name).collect();
-            let message = format!("no port is called {port}; there are: api, {}", names.join(", "));
-            Err(Failure { code: 2, message })
-        }
-    }
-}
-
 pub(crate) fn plugins(registry: &Registry, name: Option<&str>) -> Done {
     let known = registry.describe();
     let mut out = String::new();

@@ -13,6 +13,7 @@ mod export;
 mod lists;
 mod logging;
 mod manual;
+mod openapi;
 mod progress;
 mod run;
 mod show;
@@ -20,6 +21,7 @@ mod stats;
 mod store;
 mod table;
 mod text;
+mod token;
 mod top;
 
 pub use engine;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use engine::Registry;
 use engine::config::{ConfigErrors, Inputs, Settings};
 use engine::graph::Graph;
 use engine::metrics::Metrics;
 use engine::runtime::{RunError, Runtime};
+use engine::{Registry, Reload};
 use sinks::sqlite_store::Readers;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -62,9 +62,13 @@ fn build(
 async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metrics) -> ExitCode {
     // Listening for signals comes first: one that arrives while a database opens must not be lost.
     let shutdown = CancellationToken::new();
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => drop(tokio::spawn(watch_signals(terminate, interrupt, shutdown.clone()))),
-        (Err(error), _) | (_, Err(error)) => {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    match signals {
+        [Ok(terminate), Ok(interrupt), Ok(hangup)] => {
+            tokio::spawn(watch_signals(terminate, interrupt, shutdown.clone()));
+            tokio::spawn(watch_hangup(hangup, graph.reload()));
+        }
+        [Err(error), _, _] | [_, Err(error), _] | [_, _, Err(error)] => {
             tracing::error!(%error, "cannot listen for signals");
             return ExitCode::FAILURE;
         }
@@ -132,6 +136,17 @@ fn component(component: &engine::config::Component) -> Component {
         name: component.name.clone(),
         r#type: component.r#type.clone(),
         inputs: component.inputs.clone(),
+    }
+}
+
+/// SIGHUP asks for files to be read anew. It never ends the process, whoever sends it: a supervisor
+/// that reloads all it has, or a terminal that closes.
+async fn watch_hangup(mut hangup: Signal, reload: Reload) {
+    while hangup.recv().await.is_some() {
+        match reload.ask() {
+            0 => tracing::info!("SIGHUP: no component reads a file anew"),
+            components => tracing::info!(components, "SIGHUP: files are read anew"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::Reload;
 use crate::config::{Component, ConfigError, ConfigErrors, Section, Settings, nearest};
 use crate::metrics::Metrics;
 use crate::plugin::{AnySink, BuildContext, Losses, OutboxSink, Problems, Reads, Registry, Sink, Source, Transform};
@@ -20,6 +21,7 @@ pub struct Graph {
     pub(crate) sinks: Vec<Named<Box<dyn Sink>>>,
     pub(crate) outbox_sinks: Vec<OutboxReader>,
     pub(crate) edges: Edges,
+    reload: Reload,
 }
 
 /// A component and its name.
@@ -51,12 +53,19 @@ impl Graph {
             sinks: Vec::new(),
             outbox_sinks: Vec::new(),
             edges: plan.edges(),
+            reload: Reload::default(),
         };
         for component in &settings.components {
             let built = graph.add(component, &plan, metrics);
             plan.record(component, built.err().unwrap_or_default());
         }
         if plan.errors.is_empty() { Ok(graph) } else { Err(ConfigErrors(plan.errors)) }
+    }
+
+    /// Asks the components to read their files anew.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// Builds one component and gives it its place; a disabled one has none.
@@ -75,6 +84,7 @@ impl Graph {
             ),
             losses: plan.losses.clone(),
             reads_outbox: plan.reads_outbox(component),
+            reload: self.reload.clone(),
         };
         let name = component.name.clone();
         match component.section {

@@ -18,6 +18,7 @@ pub mod json;
 pub mod metrics;
 pub mod outbox;
 pub mod plugin;
+pub mod reload;
 pub mod runtime;
 
 pub use admission::{Admission, Credits};
@@ -29,3 +30,4 @@ pub use plugin::{
     BuildContext, Losses, OpenError, OutboxSink, Outlet, Problem, Problems, Reads, Registry, Sink, SinkConfig, Source,
     SourceConfig, Transform, TransformConfig, WriteSize,
 };
+pub use reload::{Asked, Reload};

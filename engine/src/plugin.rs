@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{IntCounter, IntCounterVec, Metrics};
-use crate::{Admission, Batch, Event, Keep, Outbox, OutboxError, Receipt, Refusal, RefusalKind};
+use crate::{Admission, Batch, Event, Keep, Outbox, OutboxError, Receipt, Refusal, RefusalKind, Reload};
 
 /// One thing wrong with a configuration, for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct BuildContext {
     pub losses: Losses,
     /// Of a sink that may read either ([`Reads::Either`]): its inputs name a sink whose outbox it reads.
     pub reads_outbox: bool,
+    /// Tells a component that is to read its files anew; shared by all components.
+    pub reload: Reload,
 }
 
 impl BuildContext {
@@ -74,6 +76,7 @@ impl BuildContext {
             in_flight: (512, 4 << 20),
             losses: Losses::default(),
             reads_outbox: false,
+            reload: Reload::default(),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Runtime {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let max_bytes = usize::try_from(self.settings.max_in_flight_bytes.0).unwrap_or(usize::MAX);
         let admission = Admission::new(self.settings.max_in_flight_events, max_bytes);
-        let Graph { mut sources, transforms, sinks, outbox_sinks, edges } = self.graph;
+        let Graph { mut sources, transforms, sinks, outbox_sinks, edges, .. } = self.graph;
 
         let mut queues = BTreeMap::new();
         let mut outboxes: BTreeMap<String, Arc<dyn Outbox>> = BTreeMap::new();

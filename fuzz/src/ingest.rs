@@ -56,9 +56,9 @@ pub fn otlp(data: &[u8]) {
     let mut series = Series::new(10, &[]);
     let mut read = || {
         let read = if is_json {
-            otlp::read_json(signal, body, &mut series, bounds)
+            otlp::read_json(signal, body, &mut series, bounds, "")
         } else {
-            otlp::read(signal, body, &mut series, bounds)
+            otlp::read(signal, body, &mut series, bounds, "")
         };
         // What was not committed is told again.
         read.map(|decoded| (decoded.events, decoded.rejected))

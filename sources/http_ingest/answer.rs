@@ -7,6 +7,7 @@ use axum::http::{Response, StatusCode};
 use engine::{Refusal, RefusalKind, TraceId};
 use serde::Serialize;
 
+use super::batch;
 use super::otlp::Encoding;
 use super::parse::Rejected;
 
@@ -31,6 +32,14 @@ struct Taken<'a> {
 }
 
 #[derive(Serialize)]
+struct Kept<'a> {
+    accepted: usize,
+    duplicates: usize,
+    #[serde(skip_serializing_if = "<[batch::Rejected]>::is_empty")]
+    rejected: &'a [batch::Rejected],
+}
+
+#[derive(Serialize)]
 struct Error<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "<[TraceId]>::is_empty")]
@@ -50,6 +59,12 @@ impl Answer {
         };
         let status = if nothing { StatusCode::BAD_REQUEST } else { status };
         Self { status, body: json(&taken), message: String::new(), retry_after: None }
+    }
+
+    /// A batch was kept, but for events that never will be.
+    pub(super) fn kept(accepted: usize, duplicates: usize, rejected: &[batch::Rejected]) -> Self {
+        let body = json(&Kept { accepted, duplicates, rejected });
+        Self { status: StatusCode::OK, body, message: String::new(), retry_after: None }
     }
 
     /// A refusal that no retry will change.
@@ -90,6 +105,17 @@ impl Answer {
             message: message.to_owned(),
             retry_after: Some(Duration::from_secs(5)),
         }
+    }
+
+    /// The same for a batch, which its sender has whole.
+    pub(super) fn batch_unconfirmed() -> Self {
+        let message = "not confirmed in time; send the same batch again, which keeps each event single";
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, message, Duration::from_secs(5))
+    }
+
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(super) fn status(&self) -> StatusCode {

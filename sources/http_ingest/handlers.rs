@@ -8,11 +8,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{any, get, post};
 
+use super::agents::Caller;
 use super::answer::Answer;
+use super::batch::{self, Batch};
 use super::flat::Form;
 use super::otlp::{self, Bounds, Encoding, Refused, Series, Signal};
 use super::parse::{self, Format};
-use super::service::Service;
+use super::service::{Received, Service};
 
 pub(super) fn router(service: Arc<Service>) -> Router {
     Router::new()
@@ -21,6 +23,7 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         .route("/v1/metrics", post(metrics).fallback(not_post))
         .route("/v1/logs", post(logs).fallback(not_post))
         .route("/v1/errors", post(errors).fallback(not_post))
+        .route("/v1/batches", post(batches).fallback(not_post))
         .route("/health", get(health).fallback(not_get))
         .fallback(any(not_found))
         .with_state(service)
@@ -35,26 +38,56 @@ async fn events(State(service): Shared, request: Request) -> Response<Body> {
 }
 
 async fn plain(service: &Service, request: Request) -> Result<Answer, Answer> {
-    let (format, text) = service.receive(request, Format::of).await?;
-    let parsed = parse::events(&text, format, service.config.max_events, parse::event)?;
+    let Received { form, text, caller } = service.receive(request, Format::of).await?;
+    let parsed = parse::events(&text, form, service.config.max_events, parse::event)?;
     drop(text);
-    deliver(service, parsed, None).await
+    deliver(service, parsed, &caller, None).await
 }
 
 /// Delivers what was read; `status` is the answer's where it is not the usual one.
-async fn deliver(service: &Service, parsed: parse::Parsed, status: Option<StatusCode>) -> Result<Answer, Answer> {
+async fn deliver(
+    service: &Service,
+    parsed: parse::Parsed,
+    caller: &Caller,
+    status: Option<StatusCode>,
+) -> Result<Answer, Answer> {
     service.counts.rejected.inc_by(parsed.rejected.len() as u64);
     if parsed.events.is_empty() {
         return Ok(Answer::taken(StatusCode::OK, 0, &[], &parsed.rejected));
     }
     let ids: Vec<_> = parsed.events.iter().map(|event| event.trace_id).collect();
-    let taken = service.deliver(parsed.events).await?;
+    let taken = service.deliver(parsed.events, caller).await?;
     Ok(Answer::taken(status.unwrap_or(taken.status), taken.duplicates, &ids, &parsed.rejected))
+}
+
+async fn batches(State(service): Shared, request: Request) -> Response<Body> {
+    let answer = batch(&service, request).await.unwrap_or_else(|refused| refused);
+    count(&service, answer.status());
+    answer.into_response()
+}
+
+async fn batch(service: &Service, request: Request) -> Result<Answer, Answer> {
+    let Received { form: (), text, caller } = service.receive(request, batch::form).await?;
+    let Batch { agent_id, batch_id, mut events, rejected } = batch::read(&text, service.config.max_events)?;
+    drop(text);
+    caller.check_claim(&agent_id)?;
+    service.counts.rejected.inc_by(rejected.len() as u64);
+    if events.is_empty() {
+        return Ok(Answer::kept(0, 0, &rejected));
+    }
+    // Where no token says whose they are, the batch does, of those that do not say it themselves.
+    for event in events.iter_mut().filter(|event| event.agent_id.is_none() && !agent_id.is_empty()) {
+        event.agent_id = Some(agent_id.clone());
+    }
+    let accepted = events.len();
+    let taken = service.deliver_batch(events, &caller).await?;
+    tracing::debug!(agent_id, batch_id, accepted, duplicates = taken.duplicates, "a batch is kept");
+    Ok(Answer::kept(accepted, taken.duplicates, &rejected))
 }
 
 async fn errors(State(service): Shared, request: Request) -> Response<Body> {
     let answer = match service.receive(request, Format::of).await {
-        Ok((format, text)) => flat(&service, &text, format, Form::Error).await,
+        Ok(received) => flat(&service, &received, received.form, Form::Error).await,
         Err(refused) => Err(refused),
     };
     let answer = answer.unwrap_or_else(|refused| refused);
@@ -62,13 +95,13 @@ async fn errors(State(service): Shared, request: Request) -> Response<Body> {
     answer.into_response()
 }
 
-async fn flat(service: &Service, text: &[u8], format: Format, form: Form) -> Result<Answer, Answer> {
+async fn flat<F>(service: &Service, received: &Received<F>, format: Format, form: Form) -> Result<Answer, Answer> {
     let read: parse::Read = match form {
         Form::Trace => |text| Form::Trace.read(text),
         Form::Error => |text| Form::Error.read(text),
     };
-    let parsed = parse::events(text, format, service.config.max_events, read)?;
-    deliver(service, parsed, Some(StatusCode::ACCEPTED)).await
+    let parsed = parse::events(&received.text, format, service.config.max_events, read)?;
+    deliver(service, parsed, &received.caller, Some(StatusCode::ACCEPTED)).await
 }
 
 /// How a request to an OTLP path is written.
@@ -113,13 +146,15 @@ async fn logs(State(service): Shared, request: Request) -> Response<Body> {
 async fn signal(service: &Service, signal: Signal, request: Request) -> Response<Body> {
     let encoding = Written::encoding(request.headers());
     let response = match service.receive(request, Written::of).await {
-        Ok((Written::Text(format), text)) if signal == Signal::Traces && !is_otlp(signal, format, &text) => {
-            let answer = flat(service, &text, format, Form::Trace).await.unwrap_or_else(|refused| refused);
-            answer.into_response()
-        }
-        Ok((written, text)) => match take_otlp(service, signal, written, text).await {
-            Ok((rejected, problem)) => encoding.taken(signal, rejected, problem.as_deref()),
-            Err(refused) => refused.into_otlp(encoding),
+        Ok(received) => match received.form {
+            Written::Text(format) if signal == Signal::Traces && !is_otlp(signal, format, &received.text) => {
+                let answer = flat(service, &received, format, Form::Trace).await.unwrap_or_else(|refused| refused);
+                answer.into_response()
+            }
+            _ => match take_otlp(service, signal, received).await {
+                Ok((rejected, problem)) => encoding.taken(signal, rejected, problem.as_deref()),
+                Err(refused) => refused.into_otlp(encoding),
+            },
         },
         Err(refused) => refused.into_otlp(encoding),
     };
@@ -135,9 +170,9 @@ fn is_otlp(signal: Signal, format: Format, text: &[u8]) -> bool {
 async fn take_otlp(
     service: &Service,
     signal: Signal,
-    written: Written,
-    text: super::body::Text,
+    received: Received<Written>,
 ) -> Result<(u64, Option<String>), Answer> {
+    let Received { form: written, text, caller } = received;
     if written == Written::Text(Format::Ndjson) {
         let message = "Content-Type must be application/x-protobuf or application/json";
         return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
@@ -147,8 +182,8 @@ async fn take_otlp(
         bytes: usize::try_from(service.config.max_inflated.0).unwrap_or(usize::MAX),
     };
     let read = |series: &mut Series| match written {
-        Written::Protobuf => otlp::read(signal, &text, series, bounds),
-        Written::Text(_) => otlp::read_json(signal, &text, series, bounds),
+        Written::Protobuf => otlp::read(signal, &text, series, bounds, caller.realm()),
+        Written::Text(_) => otlp::read_json(signal, &text, series, bounds, caller.realm()),
     };
     let refuse = |refused| match refused {
         Refused::Unreadable(message) => Answer::error(StatusCode::BAD_REQUEST, &message),
@@ -161,7 +196,7 @@ async fn take_otlp(
         drop(text);
         service.counts.rejected.inc_by(decoded.rejected);
         if !decoded.events.is_empty() {
-            service.deliver_metrics(decoded.events, series, decoded.changes).await?;
+            service.deliver_metrics(decoded.events, series, decoded.changes, &caller).await?;
         }
         return Ok((decoded.rejected, decoded.problem));
     }
@@ -169,7 +204,7 @@ async fn take_otlp(
     drop(text);
     service.counts.rejected.inc_by(decoded.rejected);
     if !decoded.events.is_empty() {
-        service.deliver(decoded.events).await?;
+        service.deliver(decoded.events, &caller).await?;
     }
     Ok((decoded.rejected, decoded.problem))
 }
@@ -219,7 +254,7 @@ fn not_allowed(message: &str, allowed: &Method) -> Response<Body> {
 }
 
 async fn not_found() -> Response<Body> {
-    let message = "no such path; events go to POST /v1/events, OTLP to /v1/traces, /v1/metrics and /v1/logs; \
-                   what is stored is read on the API port";
+    let message = "no such path; events go to POST /v1/events, OTLP to /v1/traces, /v1/metrics and /v1/logs, \
+                   batches of a push to /v1/batches; what is stored is read on the API port";
     Answer::error(StatusCode::NOT_FOUND, message).into_response()
 }

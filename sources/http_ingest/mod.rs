@@ -6,36 +6,44 @@
 //! | `POST /v1/traces`, `/v1/metrics`, `/v1/logs` | OTLP, protobuf or JSON (`otlp/`) | 200, as OTLP asks |
 //! | `POST /v1/traces` | the flat model call of Augmi's agents (`flat.rs`) | 202 |
 //! | `POST /v1/errors` | their flat error | 202 |
+//! | `POST /v1/batches` | what another instance pushes (`batch.rs`) | 200, always once stored |
 //! | `GET /health` | | 200, or 503 |
 //!
 //! The way of a request, each step of which can end it:
-//! who asks (token, `Host`, `Origin`) → is there a sink that takes anything → the body, within a
+//! who asks (token, `Host`, `Origin`; where each agent has a token of its own, whose it is: `agents.rs`) → is there a sink that takes anything → the body, within a
 //! budget of bytes shared by all requests (`body.rs`) → its events, each on its own (`parse.rs`) →
 //! rate limit → admission → receipt. Nothing of a request is kept before admission, and all of it or
 //! nothing after: a refused request can be sent again.
 //!
 //! The port is write-only: nothing that was stored can be read here.
 
+mod agents;
 mod answer;
+mod batch;
 mod body;
 mod flat;
 mod handlers;
 mod otlp;
 mod parse;
+mod rate;
 mod service;
+pub mod tokens;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::config::{Secret, Size, Time};
 use engine::metrics::{IntCounter, IntCounterVec, Metrics};
-use engine::{BuildContext, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
+use engine::{Asked, BuildContext, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
 use listener::{Limits, Listener};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use agents::{Agents, Limit};
 use service::Service;
 
 /// When a request is answered.
@@ -56,7 +64,17 @@ pub struct HttpIngest {
     pub bind: SocketAddr,
     /// Bearer token that clients must send; empty: none is asked for.
     pub token: Secret,
-    /// Answer after events are stored (200) or as soon as they are queued (202).
+    /// A file with one token for each agent, instead of `token`: lines of SHA-256, agent and organisation, made by
+    /// `openclaw-trace token`.
+    ///
+    /// Every event then bears the agent and the organisation (`openclaw_trace.org.id`) of its token. Read anew at
+    /// SIGHUP.
+    pub tokens_file: Option<PathBuf>,
+    /// Events per second that are taken from one agent of `tokens_file`; 0: no limit. As many as the largest
+    /// request may hold can come at once.
+    pub agent_rate_limit: u32,
+    /// Answer after events are stored (200) or as soon as they are queued (202). Batches of a push
+    /// (`/v1/batches`) are answered after they are stored in either case.
     pub acknowledge: Acknowledge,
     /// Largest body on the wire.
     pub max_body: Size,
@@ -89,6 +107,8 @@ impl Default for HttpIngest {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 9090)),
             token: Secret::default(),
+            tokens_file: None,
+            agent_rate_limit: 0,
             acknowledge: Acknowledge::Stored,
             max_body: Size::mib(1),
             max_inflated: Size::mib(4),
@@ -132,10 +152,35 @@ impl SourceConfig for HttpIngest {
             // All bodies share it: one between the two could never be read.
             problems.push(Problem::new("max_inflated", "must be at least max_body"));
         }
+        if self.tokens_file.is_some() && !self.token.is_empty() {
+            let message = "is set beside token (TRACE_INGEST_TOKEN): either one token for all, or one for each agent";
+            problems.push(Problem::new("tokens_file", message));
+        }
+        if self.tokens_file.is_none() && self.agent_rate_limit > 0 {
+            let message = "needs tokens_file, which tells agents apart; rate_limit is for all clients together";
+            problems.push(Problem::new("agent_rate_limit", message));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Box::new(Ingest { counts: Counts::new(cx), name: cx.name.clone(), config: self, listener: None }))
+        Ok(Box::new(Ingest {
+            counts: Counts::new(cx),
+            name: cx.name.clone(),
+            reload: self.tokens_file.is_some().then(|| cx.reload.listen()),
+            config: self,
+            agents: None,
+            listener: None,
+        }))
+    }
+}
+
+impl HttpIngest {
+    /// What one agent may send. As many as the largest request at once: a smaller burst would let such a request
+    /// pass for less than it is, again and again.
+    fn agent_limit(&self) -> Option<Limit> {
+        let per_second = NonZeroU32::new(self.agent_rate_limit)?;
+        let largest = u32::try_from(self.max_events.max(self.max_series)).unwrap_or(u32::MAX);
+        Some(Limit { per_second, burst: per_second.max(NonZeroU32::new(largest)?) })
     }
 }
 
@@ -167,12 +212,21 @@ struct Ingest {
     name: String,
     config: HttpIngest,
     counts: Counts,
+    /// Where there is a `tokens_file`: tells that it is to be read anew.
+    reload: Option<Asked>,
+    agents: Option<Arc<Agents>>,
     listener: Option<Listener>,
 }
 
 #[async_trait]
 impl Source for Ingest {
     async fn open(&mut self) -> Result<(), OpenError> {
+        if let Some(path) = &self.config.tokens_file {
+            let agents = Agents::open(&self.name, path, self.config.agent_limit())
+                .map_err(|error| OpenError(format!("sources.{}: {error} (key tokens_file)", self.name)))?;
+            tracing::info!(component = self.name, file = %path.display(), tokens = agents.tokens(), "tokens_file is read");
+            self.agents = Some(Arc::new(agents));
+        }
         let limits = Limits {
             header: self.config.header_timeout.0,
             idle: self.config.idle_timeout.0,
@@ -184,17 +238,27 @@ impl Source for Ingest {
             .map_err(|error| OpenError(format!("sources.{}: {error} (key bind, or TRACE_PORT)", self.name)))?;
         let address = listener.local_addr().map_err(|error| OpenError(format!("sources.{}: {error}", self.name)))?;
         tracing::info!(component = self.name, %address, "ingest listening");
-        if !address.ip().is_loopback() && self.config.token.is_empty() {
-            tracing::warn!(component = self.name, %address, "ingest port is reachable from outside this machine without a token; set one (key token, or TRACE_INGEST_TOKEN)");
+        if !address.ip().is_loopback() && self.config.token.is_empty() && self.agents.is_none() {
+            tracing::warn!(component = self.name, %address, "ingest port is reachable from outside this machine without a token; set one (key token, or TRACE_INGEST_TOKEN), or tokens_file");
         }
         self.listener = Some(listener);
         Ok(())
     }
 
     async fn run(self: Box<Self>, outlet: Outlet, shutdown: CancellationToken) {
-        let Some(listener) = self.listener else { return };
-        let service = Service::new(self.config, self.counts, outlet, shutdown.clone());
+        let Self { config, counts, reload, agents, listener, .. } = *self;
+        let Some(listener) = listener else { return };
+        let service = Service::new(config, agents.clone(), counts, outlet, shutdown.clone());
         let router = handlers::router(Arc::new(service));
-        listener.serve(router, shutdown).await;
+        let following = async {
+            match (agents, reload) {
+                (Some(agents), Some(reload)) => agents.follow(reload).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = listener.serve(router, shutdown) => {}
+            () = following => {}
+        }
     }
 }

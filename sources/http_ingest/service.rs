@@ -7,24 +7,24 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use engine::{Admission, Event, Keep, Outcome, Outlet, Receipt, TraceId};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use listener::{Bearer, Hosts};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::agents::{Agents, Caller};
 use super::answer::Answer;
 use super::body::{self, Text};
 use super::otlp::{Changes, Series};
+use super::rate::Rate;
 use super::{Acknowledge, Counts, HttpIngest};
 
 pub(super) struct Service {
     pub(super) config: HttpIngest,
-    bearer: Bearer,
+    door: Door,
     hosts: Hosts,
     /// Bytes of bodies being read, over all requests; only its bytes are used.
     reading: Admission,
-    rate: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
+    rate: Option<Rate>,
     pub(super) counts: Counts,
     pub(super) outlet: Outlet,
     shutdown: CancellationToken,
@@ -34,6 +34,22 @@ pub(super) struct Service {
     series: Arc<Mutex<Option<Series>>>,
 }
 
+/// Whom the port is open to.
+enum Door {
+    /// Who has the one token, or anyone where that is empty.
+    Token(Bearer),
+    /// Agents, each with a token of its own.
+    Agents(Arc<Agents>),
+}
+
+/// A request that may be taken, and its body.
+pub(super) struct Received<F> {
+    /// How the body is written.
+    pub(super) form: F,
+    pub(super) text: Text,
+    pub(super) caller: Caller,
+}
+
 /// What became of events that were taken.
 pub(super) struct Taken {
     pub(super) status: StatusCode,
@@ -41,14 +57,18 @@ pub(super) struct Taken {
 }
 
 impl Service {
-    pub(super) fn new(config: HttpIngest, counts: Counts, outlet: Outlet, shutdown: CancellationToken) -> Self {
-        let rate = NonZeroU32::new(config.rate_limit).map(|per_second| {
-            let burst = NonZeroU32::new(config.rate_burst).unwrap_or(per_second);
-            (RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)), burst)
-        });
+    pub(super) fn new(
+        config: HttpIngest,
+        agents: Option<Arc<Agents>>,
+        counts: Counts,
+        outlet: Outlet,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let rate = NonZeroU32::new(config.rate_limit)
+            .map(|per_second| Rate::new(per_second, NonZeroU32::new(config.rate_burst).unwrap_or(per_second)));
         let reading = usize::try_from(config.max_inflated.0).unwrap_or(usize::MAX);
         Self {
-            bearer: Bearer::new(config.token.reveal()),
+            door: agents.map_or_else(|| Door::Token(Bearer::new(config.token.reveal())), Door::Agents),
             hosts: Hosts::new(&config.allowed_hosts),
             reading: Admission::new(usize::MAX, reading),
             rate,
@@ -69,9 +89,15 @@ impl Service {
         self.hosts.check(headers).map_err(|why| Answer::error(StatusCode::FORBIDDEN, why))
     }
 
-    fn check_client(&self, headers: &HeaderMap) -> Result<(), Answer> {
+    fn admit(&self, headers: &HeaderMap) -> Result<Caller, Answer> {
         self.check_host(headers)?;
-        self.bearer.check(headers).map_err(|(status, why)| Answer::error(status, why))
+        match &self.door {
+            Door::Agents(agents) => agents.admit(headers),
+            Door::Token(bearer) => {
+                bearer.check(headers).map_err(|(status, why)| Answer::error(status, why))?;
+                Ok(Caller::ANYONE)
+            }
+        }
     }
 
     /// Reads a request's body, once it is clear that it may be taken. `form` reads from the head how
@@ -80,17 +106,20 @@ impl Service {
         &self,
         request: Request,
         form: impl FnOnce(&HeaderMap) -> Result<F, Answer>,
-    ) -> Result<(F, Text), Answer> {
+    ) -> Result<Received<F>, Answer> {
         let (head, body) = request.into_parts();
-        let early = self.check_client(&head.headers).and_then(|()| {
+        let early = self.admit(&head.headers).and_then(|caller| {
             if self.is_draining() {
                 return Err(Answer::draining());
             }
             self.outlet.check_gates().map_err(Answer::from)?;
-            form(&head.headers)
+            Ok((caller, form(&head.headers)?))
         });
         match early {
-            Ok(form) => Ok((form, body::read(&head.headers, body, &self.config, &self.reading).await?)),
+            Ok((caller, form)) => {
+                let text = body::read(&head.headers, body, &self.config, &self.reading).await?;
+                Ok(Received { form, text, caller })
+            }
             Err(answer) => {
                 body::discard(body, &self.config).await;
                 Err(answer)
@@ -103,17 +132,29 @@ impl Service {
     }
 
     /// Puts events into the pipeline and waits until they are as safe as the client is told.
-    pub(super) async fn deliver(&self, events: Vec<Event>) -> Result<Taken, Answer> {
-        self.check_rate(events.len())?;
+    pub(super) async fn deliver(&self, mut events: Vec<Event>, caller: &Caller) -> Result<Taken, Answer> {
+        self.check_rate(events.len(), caller)?;
+        caller.claim(&mut events);
         let ids = ids(&events);
-        let mut receipt = self.outlet.try_send(events, self.queued())?;
+        let receipt = self.outlet.try_send(events, self.queued())?;
         if self.queued() {
             return Ok(Taken { status: StatusCode::ACCEPTED, duplicates: 0 });
         }
-        match tokio::time::timeout(self.config.answer_timeout.0, receipt.outcome()).await {
-            Ok(outcome) => taken(outcome),
-            Err(_elapsed) => Err(Answer::unconfirmed(&ids)),
-        }
+        self.outcome(receipt).await.unwrap_or_else(|| Err(Answer::unconfirmed(&ids)))
+    }
+
+    /// Like [`Service::deliver`], and waits until the events are stored, whatever `acknowledge` says: the sender of
+    /// a batch forgets what is confirmed.
+    pub(super) async fn deliver_batch(&self, mut events: Vec<Event>, caller: &Caller) -> Result<Taken, Answer> {
+        self.check_rate(events.len(), caller)?;
+        caller.claim(&mut events);
+        let receipt = self.outlet.try_send(events, false)?;
+        self.outcome(receipt).await.unwrap_or_else(|| Err(Answer::batch_unconfirmed()))
+    }
+
+    /// What became of events; `None` where that is not known in time.
+    async fn outcome(&self, mut receipt: Receipt) -> Option<Result<Taken, Answer>> {
+        tokio::time::timeout(self.config.answer_timeout.0, receipt.outcome()).await.ok().map(taken)
     }
 
     /// The series of metrics, for this request alone.
@@ -136,11 +177,13 @@ impl Service {
     /// client does not wait for it, which is why a task of its own waits.
     pub(super) async fn deliver_metrics(
         &self,
-        events: Vec<Event>,
+        mut events: Vec<Event>,
         mut series: OwnedMutexGuard<Option<Series>>,
         changes: Changes,
+        caller: &Caller,
     ) -> Result<Taken, Answer> {
-        self.check_rate(events.len())?;
+        self.check_rate(events.len(), caller)?;
+        caller.claim(&mut events);
         let ids = ids(&events);
         let keep: Vec<Keep> = changes.keep();
         let receipt = self.outlet.try_send_keeping(events, keep, self.queued())?;
@@ -156,14 +199,10 @@ impl Service {
         }
     }
 
-    fn check_rate(&self, events: usize) -> Result<(), Answer> {
-        let Some((limiter, burst)) = &self.rate else { return Ok(()) };
-        // A request larger than the burst takes the whole burst: it could never pass otherwise.
-        let wanted = u32::try_from(events).ok().and_then(NonZeroU32::new).map_or(*burst, |n| n.min(*burst));
-        match limiter.check_n(wanted) {
-            Ok(Ok(())) | Err(_) => Ok(()),
-            Ok(Err(not_until)) => Err(Answer::over_rate(not_until.wait_time_from(DefaultClock::default().now()))),
-        }
+    /// The caller's own limit first: what it may not send must not use up what the others may.
+    fn check_rate(&self, events: usize, caller: &Caller) -> Result<(), Answer> {
+        caller.check_rate(events)?;
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.check(events))
     }
 }
 

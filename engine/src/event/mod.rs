@@ -40,6 +40,13 @@ impl TraceId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    /// That of an event in JSON, of which nothing else need be right; `None` where it bears none, or more than
+    /// one.
+    #[must_use]
+    pub fn of_json(text: &str) -> Option<Self> {
+        read::identity(text)
+    }
 }
 
 impl Default for TraceId {
@@ -294,6 +301,18 @@ impl Event {
         Fields::read(text)?.into_event()
     }
 
+    /// Like [`Event::from_json`], from a sender that names its events: one without a `trace_id` is an error.
+    ///
+    /// # Errors
+    /// [`EventError`] names the field, or the line and column.
+    pub fn from_named_json(text: &str) -> Result<Self, EventError> {
+        if !text.trim_start().starts_with('{') {
+            return Self::from_json(text);
+        }
+        let fields = Fields::read(text)?;
+        if fields.has_identity() { fields.into_event() } else { Err(EventError::field("trace_id", "is missing")) }
+    }
+
     /// The JSON that [`Event::from_json`] reads.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -405,6 +424,44 @@ mod tests {
         assert_eq!(Timestamp::from_seconds(9.1e9).map(Timestamp::as_nanos), Some(9_100_000_000_000_000_000));
         for outside in [9.2e9, -9.3e9, f64::NAN, f64::INFINITY] {
             assert_eq!(Timestamp::from_seconds(outside), None, "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_must_be_named_is_not_taken_without_its_name() {
+        let named = r#"{"kind":"log","trace_id":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3"}"#;
+        assert_eq!(Event::from_named_json(named).unwrap().trace_id.to_string(), "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3");
+        for (text, problem) in [
+            (r#"{"kind":"log"}"#, "trace_id is missing"),
+            (r#"{"kind":"log","trace_id":null}"#, "trace_id is missing"),
+            (r#"{"trace_id":"x"}"#, "kind is missing"),
+            ("7", "event must be a JSON object"),
+        ] {
+            assert_eq!(Event::from_named_json(text).unwrap_err().to_string(), problem);
+        }
+    }
+
+    #[test]
+    fn the_identity_of_an_event_is_read_whatever_else_is_wrong_with_it() {
+        let id = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
+        let fields: String = (0..100).map(|i| format!("\"x{i}\":[[{i}]],")).collect();
+        for text in [
+            format!(r#"{{"kind":7,"trace_id":"{id}"}}"#),
+            format!(r#"{{{fields}"trace_\u0069d":"{id}"}}"#),
+            format!(r#" {{"\ud800":1,"kind":"log","kind":"log","trace_id":"\u0030{}"}}"#, &id[1..]),
+        ] {
+            assert!(Event::from_named_json(&text).is_err(), "{text}");
+            assert_eq!(TraceId::of_json(&text), Some(id.parse().unwrap()), "{text}");
+        }
+        for text in [
+            format!(r#"{{"trace_id":"{id}","trace_id":"{id}"}}"#),
+            format!(r#"{{"a":{{"trace_id":"{id}"}}}}"#),
+            format!(r#"["trace_id","{id}"]"#),
+            r#"{"trace_id":null}"#.to_owned(),
+            r#"{"trace_id":["0192"]}"#.to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(TraceId::of_json(&text), None, "{text}");
         }
     }
 

@@ -42,6 +42,11 @@ impl<'a> Fields<'a> {
         Ok(serde_json::from_str(text)?)
     }
 
+    /// Whether a `trace_id` was sent.
+    pub(super) fn has_identity(&self) -> bool {
+        self.raw("trace_id").is_some()
+    }
+
     fn raw(&self, name: &str) -> Option<&'a RawValue> {
         let raw = KNOWN.iter().position(|known| *known == name).and_then(|at| self.known[at])?;
         (raw.get() != "null").then_some(raw)
@@ -151,6 +156,37 @@ impl<'a> Fields<'a> {
         }
         members.finish().map(Some).map_err(|error| EventError::field("attributes", error.to_string()))
     }
+}
+
+/// The one `trace_id` of an object.
+pub(super) fn identity(text: &str) -> Option<TraceId> {
+    struct Visitor;
+
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Option<TraceId>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Option<TraceId>, A::Error> {
+            let mut found = Vec::new();
+            // Names as text of JSON: one that is no string in UTF-8 must not hide the others.
+            while let Some(name) = map.next_key::<&'de RawValue>()? {
+                let value: &'de RawValue = map.next_value()?;
+                if found.len() < 2 && string(name.get()).as_deref() == Some("trace_id") {
+                    found.push(string(value.get()).and_then(|text| text.parse().ok()));
+                }
+            }
+            Ok(if let [one] = found[..] { one } else { None })
+        }
+    }
+
+    serde_json::Deserializer::from_str(text).deserialize_map(Visitor).ok().flatten()
+}
+
+fn string(json: &str) -> Option<std::borrow::Cow<'_, str>> {
+    json.strip_prefix('"')?.strip_suffix('"').map(crate::json::unescape)
 }
 
 fn type_of(text: &str) -> &'static str {

@@ -138,29 +138,43 @@ impl From<Malformed> for Refused {
     }
 }
 
-/// Reads a request in JSON.
+/// Reads a request in JSON; see [`read`].
 ///
 /// # Errors
 /// [`Refused`].
-pub(super) fn read_json(signal: Signal, body: &[u8], series: &mut Series, bounds: Bounds) -> Result<Decoded, Refused> {
+pub(super) fn read_json(
+    signal: Signal,
+    body: &[u8],
+    series: &mut Series,
+    bounds: Bounds,
+    realm: &str,
+) -> Result<Decoded, Refused> {
     let rewritten = json::to_protobuf(body, signal.root(), bounds.bytes).map_err(|error| match error {
         json::Unreadable::Json(_) => Refused::Unreadable(error.to_string()),
         json::Unreadable::TooLarge(_) => Refused::TooLarge(error.to_string()),
     })?;
-    read(signal, &rewritten, series, bounds)
+    read(signal, &rewritten, series, bounds, realm)
 }
 
 /// Reads a request in protobuf. Only metrics look at `series`, and none changes what they stand at
-/// before [`Series::commit`].
+/// before [`Series::commit`]. `realm` keeps the identities and series of one agent from those of another that
+/// happens to say the same, or means to; empty where agents are not told apart.
 ///
 /// # Errors
 /// [`Refused`].
-pub(super) fn read(signal: Signal, body: &[u8], series: &mut Series, bounds: Bounds) -> Result<Decoded, Refused> {
+pub(super) fn read(
+    signal: Signal,
+    body: &[u8],
+    series: &mut Series,
+    bounds: Bounds,
+    realm: &str,
+) -> Result<Decoded, Refused> {
     let changes = series.begin();
     let mut reading = Reading {
         signal,
         series,
         bounds,
+        realm,
         bytes: 0,
         refused: None,
         repeats: HashMap::new(),
@@ -182,6 +196,7 @@ struct Reading<'s> {
     signal: Signal,
     series: &'s mut Series,
     bounds: Bounds,
+    realm: &'s str,
     bytes: usize,
     refused: Option<Refused>,
     /// How often a log record was met that says the same.
@@ -192,7 +207,7 @@ struct Reading<'s> {
 impl Reading<'_> {
     /// `ResourceSpans` and its siblings: resource 1, scopes 2.
     fn resource(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let origin = Origin::read(field(bytes, 1)?)?;
+        let origin = Origin::read(field(bytes, 1)?, self.realm)?;
         let mut message = Message::new(bytes);
         while let Some((number, scope)) = message.next()? {
             if number == 2 {

@@ -15,11 +15,13 @@ pub(super) struct Origin {
     pub(super) members: String,
     /// Tells one sender from another.
     pub(super) identity: [u8; 16],
+    /// Whose it is, where agents are told apart; else empty.
+    pub(super) realm: String,
 }
 
 impl Origin {
-    /// Reads a `Resource`.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads a `Resource` of `realm`.
+    pub(super) fn read(bytes: &[u8], realm: &str) -> Result<Self, Malformed> {
         let mut kept = Object::default();
         let mut all = Vec::new();
         let mut message = Message::new(bytes);
@@ -38,7 +40,11 @@ impl Origin {
         }
         // The order of attributes means nothing.
         all.sort_unstable();
-        Ok(Self { members: kept.members().to_owned(), identity: engine::identity::digest(&[&all.concat()]) })
+        let mut identity = engine::identity::digest(&[&all.concat()]);
+        if !realm.is_empty() {
+            identity = engine::identity::digest(&[&identity, realm.as_bytes()]);
+        }
+        Ok(Self { members: kept.members().to_owned(), identity, realm: realm.to_owned() })
     }
 }
 

@@ -291,6 +291,9 @@ impl Span<'_> {
         // Two spans of OpenClaw may bear the same ids (exec and the harness above it do): the name
         // tells them apart. Sent again, a span has the same name.
         event.trace_id = engine::TraceId::derived(&[b"span", self.trace, self.id, self.name.as_bytes()]);
+        if !origin.realm.is_empty() {
+            event.trace_id = engine::TraceId::derived(&[event.trace_id.as_bytes(), origin.realm.as_bytes()]);
+        }
         let start = if self.start == 0 { self.end } else { self.start };
         event.timestamp = timestamp(start)?;
         event.duration_ms = Some(millis(self.end.saturating_sub(start)));

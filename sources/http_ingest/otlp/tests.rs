@@ -11,7 +11,7 @@ use super::*;
 const BOUNDS: Bounds = Bounds { events: 1000, bytes: 4 << 20 };
 
 fn decode(signal: Signal, body: &Tree) -> Decoded {
-    read_json(signal, body.to_string().as_bytes(), &mut Series::new(100, &[]), BOUNDS).unwrap()
+    read_json(signal, body.to_string().as_bytes(), &mut Series::new(100, &[]), BOUNDS, "").unwrap()
 }
 
 fn attribute(key: &str, value: &Tree) -> Tree {
@@ -206,7 +206,7 @@ fn metric(name: &str, kind: &str, points: &Tree, more: Tree) -> Tree {
 fn each_kind_of_metric_becomes_what_was_added() {
     let mut series = Series::new(100, &[]);
     let mut tell = |body: &Tree| {
-        let decoded = read_json(Signal::Metrics, body.to_string().as_bytes(), &mut series, BOUNDS).unwrap();
+        let decoded = read_json(Signal::Metrics, body.to_string().as_bytes(), &mut series, BOUNDS, "").unwrap();
         series.commit(decoded.changes);
         decoded.events.iter().map(told).collect::<Vec<_>>()
     };
@@ -253,12 +253,37 @@ fn each_kind_of_metric_becomes_what_was_added() {
 }
 
 #[test]
+fn what_two_agents_tell_alike_stays_apart_and_each_ones_repeats_do_not() {
+    let record = json!({"timeUnixNano": 5, "body": {"stringValue": "started"}});
+    let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]});
+    for (signal, body) in [(Signal::Traces, spans(&[span("s", &json!({}))])), (Signal::Logs, logs)] {
+        let id = |realm: &str| {
+            let body = body.to_string();
+            read_json(signal, body.as_bytes(), &mut Series::new(1, &[]), BOUNDS, realm).unwrap().events[0].trace_id
+        };
+        let ids = [id(""), id("a"), id("b")];
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{signal:?}");
+        assert_eq!(id("a"), ids[1]);
+    }
+    let mut series = Series::new(10, &[]);
+    let mut tell = |time: u64, value: u64, realm: &str| {
+        let points = json!([{"startTimeUnixNano": "5", "timeUnixNano": time, "asInt": value}]);
+        let body = metric("c", "sum", &points, json!({"aggregationTemporality": 2, "isMonotonic": true})).to_string();
+        let decoded = read_json(Signal::Metrics, body.as_bytes(), &mut series, BOUNDS, realm).unwrap();
+        series.commit(decoded.changes);
+        told(&decoded.events[0])["otel.metric.value"].clone()
+    };
+    assert_eq!((tell(10, 3, "a"), tell(11, 8, "b"), tell(20, 5, "a")), (3.into(), 8.into(), 2.into()));
+}
+
+#[test]
 fn more_series_than_allowed_are_told_and_the_others_kept() {
     let point = |at: usize| json!({"startTimeUnixNano": 5, "timeUnixNano": 10, "asInt": 1, "attributes": attributes(&json!({"n": at}))});
     let points: Tree = (0..5).map(point).collect();
     let body = metric("c", "sum", &points, json!({"aggregationTemporality": 2, "isMonotonic": true}));
     let bounds = Bounds { events: 3, ..BOUNDS };
-    let decoded = read_json(Signal::Metrics, body.to_string().as_bytes(), &mut Series::new(3, &[]), bounds).unwrap();
+    let decoded =
+        read_json(Signal::Metrics, body.to_string().as_bytes(), &mut Series::new(3, &[]), bounds, "").unwrap();
     assert_eq!((decoded.events.len(), decoded.rejected), (3, 2));
     assert!(decoded.problem.unwrap().contains("max_series"));
 }
@@ -267,7 +292,7 @@ fn more_series_than_allowed_are_told_and_the_others_kept() {
 fn bounds_hold_whatever_a_body_becomes() {
     let many = spans(&vec![span("x", &json!({})); 6]);
     let bounds = Bounds { events: 5, ..BOUNDS };
-    let refused = read_json(Signal::Traces, many.to_string().as_bytes(), &mut Series::new(1, &[]), bounds);
+    let refused = read_json(Signal::Traces, many.to_string().as_bytes(), &mut Series::new(1, &[]), bounds, "");
     assert!(matches!(refused, Err(Refused::TooLarge(_))));
     // Control characters are six times as long in JSON.
     let mut out = wire::Writer::default();
@@ -281,7 +306,7 @@ fn bounds_hold_whatever_a_body_becomes() {
     for begun in [e, d, c, b, a] {
         out.end(begun);
     }
-    let decoded = read(Signal::Traces, &out.0, &mut Series::new(1, &[]), BOUNDS).unwrap();
+    let decoded = read(Signal::Traces, &out.0, &mut Series::new(1, &[]), BOUNDS, "").unwrap();
     assert_eq!((decoded.events.len(), decoded.rejected), (0, 1));
     assert!(decoded.problem.unwrap().contains("1 MiB"));
     // Two bytes are an empty span: rejected, one by one, and never built.
@@ -292,7 +317,7 @@ fn bounds_hold_whatever_a_body_becomes() {
     }
     empty.end(b);
     empty.end(a);
-    let decoded = read(Signal::Traces, &empty.0, &mut Series::new(1, &[]), BOUNDS).unwrap();
+    let decoded = read(Signal::Traces, &empty.0, &mut Series::new(1, &[]), BOUNDS, "").unwrap();
     assert_eq!((decoded.events.len(), decoded.rejected), (0, 100_000));
 }
 
@@ -384,7 +409,7 @@ proptest! {
             signal = Signal::Traces;
         }
         let mut series = Series::new(50, &[]);
-        if let Ok(decoded) = read(signal, &body, &mut series, Bounds { events: 100, bytes: 1 << 20 }) {
+        if let Ok(decoded) = read(signal, &body, &mut series, Bounds { events: 100, bytes: 1 << 20 }, "") {
             prop_assert!(decoded.events.len() <= 100);
             for event in &decoded.events {
                 prop_assert_eq!(&Event::from_json(&event.to_json()).unwrap(), event, "what is stored can be read back");
@@ -392,6 +417,6 @@ proptest! {
             series.commit(decoded.changes);
             prop_assert!(series.len() <= 50);
         }
-        let _ = read_json(signal, &body, &mut series, BOUNDS);
+        let _ = read_json(signal, &body, &mut series, BOUNDS, "");
     }
 }

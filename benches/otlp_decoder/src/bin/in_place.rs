@@ -9,7 +9,7 @@ mod told;
 fn main() {
     otlp_decoder::measure(|body| {
         let bounds = otlp::Bounds { events: 1000, bytes: 4 << 20 };
-        let read = otlp::read(otlp::Signal::Traces, body, &mut otlp::Series::new(0, &[]), bounds);
+        let read = otlp::read(otlp::Signal::Traces, body, &mut otlp::Series::new(0, &[]), bounds, "");
         read.map_or(0, |decoded| decoded.events.len())
     });
 }
