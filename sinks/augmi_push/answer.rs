@@ -22,7 +22,13 @@ pub(super) fn judge(reply: &Reply, sent: &[TraceId]) -> Verdict {
         200 | 201 if reply.cut => wrong(format!("receiver answered {status} with a body that is too long to read")),
         200 | 201 => read_success(status, &reply.body, sent),
         400 | 413 | 422 => Verdict::Refused { reason: with_excerpt(status, &reply.body), too_large: status == 413 },
-        401 | 403 => Verdict::Denied { reason: format!("receiver answered {status}: check token and agent_id") },
+        401 => Verdict::Denied { reason: denied(status, "it does not know the token; check token (TRACE_PUSH_TOKEN)") },
+        403 => Verdict::Denied {
+            reason: denied(
+                status,
+                "it knows the token, and it is another agent's or may not push; check that agent_id (TRACE_AGENT_ID) is the token's",
+            ),
+        },
         408 | 425 | 429 | 500..=599 => {
             Verdict::Later { reason: format!("receiver answered {status}"), retry_after: reply.retry_after }
         }
@@ -78,6 +84,10 @@ fn read_success(status: u16, body: &[u8], sent: &[TraceId]) -> Verdict {
         }
     }
     Verdict::Confirmed(rejected)
+}
+
+fn denied(status: u16, what: &str) -> String {
+    format!("receiver answered {status}: {what}")
 }
 
 fn is_nothing(value: &Value) -> bool {

@@ -378,7 +378,18 @@ impl Pusher {
                 Verdict::Refused { reason, .. } if ids.len() == 1 => progress.suspect(ids[0], reason),
                 Verdict::Refused { too_large, .. } => {
                     if too_large {
+                        let before = self.soft_limit;
                         self.soft_limit = self.soft_limit.min(plain_bytes / 2).max(MIN_BODY);
+                        // Once for each size: halves of a half that is too large come here too.
+                        if self.soft_limit < before {
+                            let (bytes, events, next) = (plain_bytes, ids.len(), self.soft_limit);
+                            warn!(
+                                bytes,
+                                events,
+                                next,
+                                "receiver answered 413: the body is too large for it; smaller ones are sent from now on, and max_body or batch_bytes set for it saves the attempt"
+                            );
+                        }
                     }
                     return Ok(Attempt::Over(range.split(cursors[ids.len() / 2 - 1], &left)));
                 }
