@@ -49,7 +49,7 @@ fn every_broken_file_is_refused_with_file_line_and_key() {
 #[tokio::test]
 async fn each_file_that_ships_is_valid_starts_and_stores() {
     let shipped = files("config");
-    assert_eq!(shipped.len(), 3);
+    assert_eq!(shipped.len(), 4);
     for file in shipped {
         let home = Home::new();
         let output = home.bare().arg("validate").arg("--config").arg(&file).output();
@@ -70,8 +70,15 @@ async fn each_file_that_ships_is_valid_starts_and_stores() {
         } else {
             setup.set("sources.ingest.bind", "127.0.0.1:0").set("sinks.store.path", &db)
         };
+        let mut request = Request::events(marked("shipped").to_string());
+        if file.ends_with("fleet-gateway.toml") {
+            let tokens = home.path("tokens").display().to_string();
+            let token = home.bare().arg("token").arg("--agent").arg("a").arg("--file").arg(&tokens).output().stdout;
+            setup = setup.set("sources.ingest.tokens_file", &tokens);
+            request = request.header("authorization", &format!("Bearer {}", token.trim_end()));
+        }
         let sidecar = setup.start().await;
-        let answer = post(sidecar.ingest, &Request::events(marked("shipped").to_string())).await;
+        let answer = post(sidecar.ingest, &request).await;
         assert_eq!(answer.status, 200, "{}: {}", file.display(), answer.text());
         sidecar.stop().await;
         assert!(stored(&home.db()).iter().any(|event| event.marker() == "shipped"), "{}", file.display());

@@ -371,6 +371,8 @@ async fn tokens_that_cannot_be_are_said_at_the_start() {
     let both = fleet.setup().set("sources.ingest.token", "x").arg("validate").output();
     assert_eq!(both.code, Some(2));
     assert!(both.stderr.contains("tokens_file") && both.stderr.contains("beside token"), "{}", both.stderr);
+    let empty = fleet.setup().set("sources.ingest.tokens_file", "").arg("validate").output();
+    assert!(empty.stderr.contains("tokens_file: is empty"), "{}", empty.stderr);
     let alone = fleet.home.setup().set("sources.http.agent_rate_limit", "5").arg("validate").output();
     assert!(alone.stderr.contains("agent_rate_limit") && alone.stderr.contains("tokens_file"), "{}", alone.stderr);
     fleet.write_text(&format!("{}\noops\n", a.line));

@@ -191,6 +191,36 @@ fn unusual_but_legal() -> Vec<Case> {
     ]
 }
 
+fn batches_of_a_push() -> Vec<Case> {
+    let push = |body: &str| {
+        Request::new("POST", "/v1/batches")
+            .header("content-type", "application/json")
+            .header("content-encoding", "gzip")
+            .body(gzip(body.as_bytes()))
+    };
+    let batch = |traces: &str| format!(r#"{{"agent_id":"a","batch_id":"b","traces":{traces}}}"#);
+    let zeros = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
+    let beside = format!(r#"{{"zone":{},{}"#, zeros((4 << 20) - 1000), &batch(&format!("[{}]", event()))[1..]);
+    let bare = format!(r#"{{"trace_id":"{}"}}"#, event()["trace_id"].as_str().unwrap());
+    vec![
+        case("a batch of 4 MiB of zeros", push(&batch(&zeros((4 << 20) - 1000))), 422),
+        case("a batch with 4 MiB of zeros beside it", push(&beside), 200),
+        case("a batch of 100,000 levels", push(&batch(&deep(100_000))), 422),
+        case("a batch of 100,000 opening brackets", push(&batch(&"[".repeat(100_000))), 400),
+        case("a batch in 100,000 batches", push(&r#"{"traces":"#.repeat(100_000)), 400),
+        case(
+            "a batch of 60,000 unreadable events",
+            push(&batch(&format!("[{}{bare}]", format!("{bare},").repeat(60_000)))),
+            413,
+        ),
+        case(
+            "a batch of 1,000 unreadable events",
+            push(&batch(&format!("[{}{bare}]", format!("{bare},").repeat(999)))),
+            200,
+        ),
+    ]
+}
+
 fn not_ours() -> Vec<Case> {
     let good = event().to_string();
     vec![
@@ -216,7 +246,8 @@ fn check(case: &Case, answer: &Answer) {
         assert!(body["error"].as_str().is_some_and(|error| !error.is_empty()), "{}: {body}", case.name);
     }
     if let Some(first) = body["rejected"].as_array().and_then(|rejected| rejected.first()) {
-        assert!(first["index"].is_u64() && first["error"].is_string(), "{}: {body}", case.name);
+        let named = first["index"].is_u64() || first["trace_id"].is_string();
+        assert!(named && first["error"].is_string(), "{}: {body}", case.name);
     }
 }
 
@@ -238,7 +269,10 @@ async fn every_bad_request_is_answered_and_none_costs_memory() {
     let sidecar = home.setup().start().await;
     let memory = sidecar.watch_memory();
     let cases: Vec<_> =
-        [too_large_and_wrongly_packed(), unreadable(), unusual_but_legal(), not_ours()].into_iter().flatten().collect();
+        [too_large_and_wrongly_packed(), unreadable(), unusual_but_legal(), batches_of_a_push(), not_ours()]
+            .into_iter()
+            .flatten()
+            .collect();
     for case in &cases {
         check(case, &post(sidecar.ingest, &case.request).await);
     }

@@ -2,12 +2,16 @@
 
 #[path = "../../sources/http_ingest/answer.rs"]
 mod answer;
+#[path = "../../sources/http_ingest/batch.rs"]
+mod batch;
 #[path = "../../sources/http_ingest/flat.rs"]
 mod flat;
 #[path = "../../sources/http_ingest/otlp/mod.rs"]
 mod otlp;
 #[path = "../../sources/http_ingest/parse.rs"]
 mod parse;
+#[path = "../../sources/http_ingest/tokens.rs"]
+mod token_file;
 
 use otlp::{Bounds, Refused, Series, Signal};
 
@@ -30,6 +34,44 @@ pub fn body(data: &[u8]) {
         assert!(again.rejected.is_empty(), "{:?}", again.rejected);
     } else {
         assert!(parsed.events.is_empty());
+    }
+}
+
+/// The body of `/v1/batches`.
+pub fn batch(data: &[u8]) {
+    let Ok(read) = batch::read(data, MOST) else { return };
+    let taken = read.events.len() + read.rejected.len();
+    assert!((1..=MOST).contains(&taken), "{taken} events");
+    // What the sender reads of an answer: 256 bytes for each event.
+    let told = serde_json::to_string(&read.rejected).unwrap_or_default();
+    assert!(told.len() <= 2 + 256 * read.rejected.len(), "{told}");
+    // Sent again without those that are rejected, it is the same.
+    let events: Vec<_> = read.events.iter().map(engine::Event::to_json).collect();
+    let quoted = engine::json::quoted;
+    let (agent, id) = (quoted(&read.agent_id), quoted(&read.batch_id));
+    let again = format!(r#"{{"metrics":[{}],"agent_id":{agent},"batch_id":{id}}}"#, events.join(","));
+    if let Ok(again) = batch::read(again.as_bytes(), MOST) {
+        assert_eq!(again.events, read.events);
+        assert!(again.rejected.is_empty(), "{:?}", again.rejected);
+    } else {
+        assert!(read.events.is_empty());
+    }
+}
+
+/// The file of agents' tokens.
+pub fn tokens(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match token_file::parse(text) {
+        Ok(entries) => {
+            let hashes: std::collections::BTreeSet<_> = entries.iter().map(|entry| entry.hash).collect();
+            assert_eq!(hashes.len(), entries.len(), "a token is two agents'");
+            let named = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+            assert!(entries.iter().all(|entry| named(&entry.agent) && entry.org.as_deref().is_none_or(named)));
+        }
+        Err(problems) => {
+            let lines = text.lines().count();
+            assert!(!problems.is_empty() && problems.iter().all(|problem| (1..=lines).contains(&problem.line)));
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub use clean::clean;
 pub use config::config;
 pub use event::event;
 pub use gateway_log::gateway_log;
-pub use ingest::{body, flat, otlp};
+pub use ingest::{batch, body, flat, otlp, tokens};
 pub use kernel::kernel;
 pub use retry_after::retry_after;
 
@@ -34,7 +34,8 @@ pub use retry_after::retry_after;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
+    ("batch", batch),
     ("body", body),
     ("clean", clean),
     ("config", config),
@@ -44,6 +45,7 @@ pub const TARGETS: [Target; 9] = [
     ("kernel", kernel),
     ("otlp", otlp),
     ("retry_after", retry_after),
+    ("tokens", tokens),
 ];
 
 /// The first byte, which chooses among variants, and the rest.

@@ -156,6 +156,10 @@ impl SourceConfig for HttpIngest {
             let message = "is set beside token (TRACE_INGEST_TOKEN): either one token for all, or one for each agent";
             problems.push(Problem::new("tokens_file", message));
         }
+        if self.tokens_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            // Not as if it were not there: the port would be open to anyone.
+            problems.push(Problem::new("tokens_file", "is empty; name the file, or leave the key out"));
+        }
         if self.tokens_file.is_none() && self.agent_rate_limit > 0 {
             let message = "needs tokens_file, which tells agents apart; rate_limit is for all clients together";
             problems.push(Problem::new("agent_rate_limit", message));

@@ -16,10 +16,6 @@ impl Description {
         Self(serde_json::from_str(text).expect("a description is JSON"))
     }
 
-    pub fn json(&self) -> &Value {
-        &self.0
-    }
-
     /// The operation of a path.
     pub fn operation(&self, method: &str, path: &str) -> &Value {
         let found = &self.0["paths"][path][method];
@@ -109,7 +105,9 @@ impl Description {
                 name => is_of_type(value, name),
             },
             "enum" => all().contains(value),
-            "required" => all().iter().all(|name| value.as_object().is_none_or(|object| object.contains_key(name.as_str().expect("a name")))),
+            "required" => all()
+                .iter()
+                .all(|name| value.as_object().is_none_or(|object| object.contains_key(name.as_str().expect("a name")))),
             "properties" => {
                 for (name, schema) in rule.as_object().expect("properties have names") {
                     if let Some(member) = value.get(name) {
