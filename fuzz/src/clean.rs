@@ -24,21 +24,13 @@ pub fn clean(data: &[u8]) {
     let redacted = apply(&**REDACT, event);
     assert!(!redacted.to_json().contains(&secret), "the secret is left in {}", redacted.to_json());
     let again = apply(&**REDACT, redacted.clone());
-    assert_eq!(texts(&again), texts(&redacted), "redacted again it is another");
-    assert!(!again.to_json().contains(&secret), "the secret is back in {}", again.to_json());
+    assert_eq!(again.to_json(), redacted.to_json(), "redacted again it is another");
     let cut = apply(&**TRUNCATE, redacted);
     crate::assert_round_trip(&cut);
     // The longest marker of truncate: see its tests.
     assert!(cut.error.as_ref().is_none_or(|text| text.len() <= 115), "{:?}", cut.error);
     assert!(cut.input.as_ref().is_none_or(|json| json.len() <= 600), "{:?}", cut.input);
     assert_eq!(apply(&**TRUNCATE, cut.clone()), cut, "cut again it is another");
-}
-
-/// What has no key above it. A key that was itself redacted may hide its value the second time, since
-/// the marker reads as another name.
-fn texts(event: &Event) -> [Option<&str>; 4] {
-    let output = event.output.as_ref().map(Json::as_str);
-    [event.error.as_deref(), event.name.as_deref(), event.session_id.as_deref(), output]
 }
 
 /// The bytes as they are, where they are an object: escapes and numbers that nobody here would write.

@@ -7,7 +7,8 @@
 //! 3. Ids (`session_id`, `run_id`, `agent_id`, `span_id`, `parent_span_id`, and attributes of the same
 //!    meaning) keep their shape; a telephone number or address in them becomes its keyed hash, so that
 //!    the events of a conversation still belong together.
-//! 4. Redacting what was redacted changes nothing. What comes out is valid UTF-8 and valid JSON.
+//! 4. Redacting what was redacted changes nothing, whoever did it first: a gateway redacts what its sidecars have.
+//!    What comes out is valid UTF-8 and valid JSON.
 //!
 //! It must stand before `truncate` in the graph, and before every sink. What no rule can know (a
 //! secret without a form, told without a name; one spread over several strings; numbers that are no
@@ -29,6 +30,10 @@ mod structure;
 mod accuracy;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
+
+use std::collections::HashMap;
 
 use engine::config::Secret;
 use engine::json::{Json, Place};
@@ -78,6 +83,9 @@ impl TransformConfig for Redact {
 /// Bytes of the hash in a marker, and in an id, where a collision would join two conversations.
 const MARK_BYTES: usize = 4;
 const ID_MARK_BYTES: usize = 8;
+
+/// Rounds of redacting what is left of a value. One finds nothing more, mostly.
+const MAX_ROUNDS: usize = 8;
 
 struct Redactor {
     scanner: Scanner,
@@ -145,7 +153,7 @@ impl Redactor {
             &mut event.parent_span_id,
         ];
         for id in ids.into_iter().flatten() {
-            if let Some(clean) = self.id(id) {
+            if let Some(clean) = self.settled(id, |id| self.id(id)) {
                 *id = clean;
             }
         }
@@ -161,18 +169,53 @@ impl Redactor {
     }
 
     fn json(&self, json: &Json) -> Option<Json> {
+        // Keys that were replaced, and by what.
+        let mut replaced: HashMap<String, String> = HashMap::new();
         json.rewrite(|place, text| match place {
-            // With a hash, or two different keys could become one.
-            Place::Key => self.scanner.scrub(text, How { mark_bytes: MARK_BYTES, ..self.how() }, &mut |rule| {
-                self.count(rule);
-            }),
-            Place::Value { key: Some(key) } if ids::is_id_name(key) => self.id(text),
-            Place::Value { key } => key.and_then(|key| self.named(key, text)).or_else(|| self.text(text)),
+            Place::Key => {
+                // With a hash, or two different keys could become one.
+                let how = How { mark_bytes: MARK_BYTES, ..self.how() };
+                let clean = self.scanner.scrub(text, how, &mut |rule| self.count(rule))?;
+                replaced.insert(text.to_owned(), clean.clone());
+                Some(clean)
+            }
+            Place::Value { key } => {
+                // A key that was replaced is another name to whoever reads the event next: its value must be
+                // right under both.
+                let second = key.and_then(|key| replaced.get(key)).map(String::as_str);
+                self.settled(text, |text| {
+                    self.value(key, text).or_else(|| second.and_then(|key| self.value(Some(key), text)))
+                })
+            }
         })
+    }
+
+    /// Applies `redact` until it finds nothing more: what is left of a value may read as another thing than the
+    /// whole did.
+    fn settled(&self, text: &str, redact: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let mut clean = redact(text)?;
+        for _ in 0..MAX_ROUNDS {
+            match redact(&clean) {
+                Some(cleaner) => clean = cleaner,
+                None => return Some(clean),
+            }
+        }
+        Some(self.scanner.bulk_marker(text, self.how()))
+    }
+
+    /// A string under a key, or under none.
+    fn value(&self, key: Option<&str>, text: &str) -> Option<String> {
+        match key {
+            Some(key) if ids::is_id_name(key) => self.id(text),
+            Some(key) => self.named(key, text).or_else(|| self.text(text)),
+            None => self.text(text),
+        }
     }
 
     /// A string under a key that says what it is.
     fn named(&self, key: &str, text: &str) -> Option<String> {
+        // The words of a marker are ours, and say nothing of the value.
+        let key = &*self.scanner.without_markers(key);
         let is_listed = self.keys.iter().any(|listed| listed.eq_ignore_ascii_case(key));
         let verdict = if is_listed {
             (!text.is_empty()).then_some(named::Verdict::Secret)
@@ -189,7 +232,8 @@ impl Redactor {
         if !self.ids {
             return None;
         }
-        let how = How { mark_bytes: ID_MARK_BYTES, numbers_are_phones: ids::speaks_of_phones(id) };
+        let numbers_are_phones = ids::speaks_of_phones(&self.scanner.without_markers(id));
+        let how = How { mark_bytes: ID_MARK_BYTES, numbers_are_phones };
         let clean = self.scanner.scrub(id, how, &mut |rule| self.count(rule))?;
         // A marker may be longer than what it replaces, and an id has a longest length.
         let fits = clean.len() <= engine::event::MAX_ID_BYTES;

@@ -9,6 +9,7 @@
 //! result is scanned again, until nothing more is found: what stood beside a secret may have been
 //! hidden by it. So redacting what was redacted changes nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -29,8 +30,9 @@ pub(super) type RuleId = usize;
 
 /// Levels of escapes that are undone.
 const MAX_LEVELS: usize = 3;
-/// Rounds of scanning the result. Two are the rule; more only where findings hid others.
-const MAX_ROUNDS: usize = 5;
+/// Rounds of scanning the result. Two are the rule; more only where findings hid others. A text that gives up
+/// more after so many goes as a whole.
+const MAX_ROUNDS: usize = 8;
 /// A text with more findings than this is a list of them, and goes as a whole: the markers could
 /// be many times larger than what they replace.
 const MAX_FINDINGS: usize = 4096;
@@ -154,10 +156,35 @@ impl Scanner {
         let mut now: Option<String> = None;
         for _ in 0..MAX_ROUNDS {
             let current = now.as_deref().unwrap_or(text);
-            let Some(next) = self.scrub_once(current, how, count) else { break };
+            let Some(next) = self.scrub_once(current, how, count) else { return now };
             now = Some(next);
         }
-        now
+        count(self.bulk);
+        Some(self.bulk_marker(text, how))
+    }
+
+    /// A marker that stands for a whole text.
+    pub(super) fn bulk_marker(&self, text: &str, how: How) -> String {
+        let mut out = String::new();
+        self.push_marker(&mut out, self.bulk, self.marker.mark(text.as_bytes()), how);
+        out
+    }
+
+    /// The text without the markers of this scanner, each of which leaves a space.
+    pub(super) fn without_markers<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let markers = if text.contains(MARKER) { self.markers(text) } else { Vec::new() };
+        if markers.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut copied = 0;
+        for (start, end) in markers {
+            out.push_str(&text[copied..start]);
+            out.push(' ');
+            copied = end;
+        }
+        out.push_str(&text[copied..]);
+        Cow::Owned(out)
     }
 
     /// The marker that replaces a whole text under a telling name.
@@ -198,9 +225,7 @@ impl Scanner {
         let findings = merge(findings);
         if findings.len() > MAX_FINDINGS {
             count(self.bulk);
-            let mut out = String::new();
-            self.push_marker(&mut out, self.bulk, self.marker.mark(text.as_bytes()), how);
-            return Some(out);
+            return Some(self.bulk_marker(text, how));
         }
         if findings.is_empty() {
             return None;

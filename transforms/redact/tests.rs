@@ -206,6 +206,25 @@ fn a_forged_marker_hides_no_secret() {
 }
 
 #[test]
+fn a_key_that_is_itself_redacted_says_the_same_of_its_value_the_second_time() {
+    let key = secret("pulumi_token");
+    let sent = serde_json::json!({
+        key: {"note": "1387836551", "list": ["harmless"]}, "password a@example.org": "hunter2", "+15552234567": "5552234567",
+        "token": "<a@b.co", "peer_id": "a:+15552234567:123456789012",
+    });
+    let once = input(sent);
+    let members = once.as_object().unwrap();
+    let under = |start: &str| members.iter().find(|(key, _)| key.starts_with(start)).unwrap().1;
+    // What the marker is called says nothing of what stands under it.
+    assert_eq!(under("[redacted:pulumi_token:"), &serde_json::json!({"note": "1387836551", "list": ["harmless"]}));
+    assert_eq!(under("[redacted:phone:"), "5552234567");
+    assert_eq!(under("password [redacted:email:"), "[redacted:named_secret]");
+    assert_eq!(once["token"], "[redacted:named_secret]");
+    assert!(once["peer_id"].as_str().unwrap().ends_with(":123456789012"), "{once}");
+    assert_eq!(input(once.clone()), once);
+}
+
+#[test]
 fn a_list_of_thousands_goes_as_a_whole() {
     let list: String = (0..5000).map(|i| format!("u{i}@example.org ")).collect();
     assert_eq!(text(&list), "[redacted:bulk]");
