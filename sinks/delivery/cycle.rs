@@ -384,6 +384,7 @@ impl Pusher {
                         if self.soft_limit < before {
                             let (bytes, events, next) = (plain_bytes, ids.len(), self.soft_limit);
                             warn!(
+                                component = self.settings.name,
                                 bytes,
                                 events,
                                 next,
