@@ -48,9 +48,18 @@ impl Endpoint {
             return Err(format!("must begin with https:// or http:// and name a host, as {example}"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user name or password; put the token into token".to_owned());
+            return Err("must not hold a user name or password; there are settings of their own for those".to_owned());
         }
         Ok(Self(url))
+    }
+
+    /// The same with these added to its query.
+    pub(crate) fn with_query<'a>(&self, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let (mut url, mut parameters) = (self.0.clone(), parameters.into_iter().peekable());
+        if parameters.peek().is_some() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        Self(url)
     }
 
     /// Whether what is sent can be read on the way: plain HTTP to another machine. Names that only

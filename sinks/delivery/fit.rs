@@ -53,6 +53,15 @@ pub(crate) fn fit(
 /// # Errors
 /// Why it cannot be written.
 pub(crate) fn json_bytes(event: &Event) -> Result<usize, String> {
+    let written = written_bytes(|out| serde_json::to_writer(out, event).map_err(io::Error::from));
+    written.map_err(|error| format!("cannot be written as JSON: {error}"))
+}
+
+/// How much `write` writes.
+///
+/// # Errors
+/// What it says.
+pub(crate) fn written_bytes(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<usize> {
     struct Count(usize);
     impl Write for Count {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -64,6 +73,6 @@ pub(crate) fn json_bytes(event: &Event) -> Result<usize, String> {
         }
     }
     let mut count = Count(0);
-    serde_json::to_writer(&mut count, event).map_err(|error| format!("cannot be written as JSON: {error}"))?;
+    write(&mut count)?;
     Ok(count.0)
 }

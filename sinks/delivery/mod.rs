@@ -45,9 +45,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use compression::Compression;
 
-pub(crate) use client::{Endpoint, Http, Transport, bearer};
-pub(crate) use fit::{Fit, fit, json_bytes};
-pub(crate) use protocol::{Packed, Parcel, Protocol, Rejected, Reply, Request, Verdict, batch_id, excerpt};
+pub(crate) use client::{Endpoint, Http, Transport, bearer, secret_value};
+pub(crate) use fit::{Fit, fit, json_bytes, written_bytes};
+pub(crate) use protocol::{Packed, Parcel, Protocol, Rejected, Reply, Request, Verdict, batch_id, excerpt, id_of};
 pub(crate) use settings::{Common, Most, Settings};
 
 use live::Live;

@@ -116,6 +116,19 @@ pub(crate) enum Verdict {
     Wrong { reason: String },
 }
 
+impl Verdict {
+    /// Why it is no confirmation.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Confirmed(_) => "",
+            Self::Refused { reason, .. }
+            | Self::Denied { reason }
+            | Self::Later { reason, .. }
+            | Self::Wrong { reason } => reason,
+        }
+    }
+}
+
 /// A receiver's text in one short line. Kept beside the quarantined event, never logged: a receiver
 /// may quote what it was sent.
 pub(crate) fn excerpt(text: &str) -> String {
@@ -128,6 +141,11 @@ pub(crate) fn batch_id(sender: &str, ids: &[TraceId]) -> String {
     for id in ids {
         hash.update(id.as_bytes());
     }
+    id_of(hash)
+}
+
+/// A UUID (version 8) of what was hashed.
+pub(crate) fn id_of(hash: Sha256) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()

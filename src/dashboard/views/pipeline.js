@@ -59,6 +59,7 @@ function noteOf({ name, type }, { sum }) {
     sample: say("sample_dropped_total", "dropped"),
     sqlite_store: say("store_events_total", "stored"),
     augmi_push: say("push_events_total", "pushed"),
+    clickhouse: say("push_events_total", "kept"),
   };
   return notes[type] ?? say("admitted_events_total", "taken") ?? "";
 }
