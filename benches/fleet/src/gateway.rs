@@ -94,6 +94,9 @@ impl Gateway {
             .env("GATEWAY_DB", self.database())
             .env("TRACE_SOURCES__INGEST__BIND", self.ingest.to_string())
             .env("TRACE_API__BIND", self.api.to_string())
+            // A store of its own in ClickHouse's place: what is measured is the gateway.
+            .env("TRACE_SINKS__FLEET__ENABLED", "false")
+            .env("TRACE_SINKS__STORE__ENABLED", "true")
             .env("TRACE_SINKS__STORE__DISK_RESERVE", "16MiB")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
