@@ -22,7 +22,7 @@ use engine::{BuildContext, Event, Json, Kind, SinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{AugmiPush, CatchUp};
+use super::AugmiPush;
 use engine::plugin::AnySink;
 use memory::Memory;
 
