@@ -15,12 +15,16 @@ mod kernel;
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod retry_after;
 
+#[allow(dead_code, missing_docs, unreachable_pub)]
+#[path = "../../sources/beginning.rs"]
+mod beginning;
 #[path = "../../sources/told.rs"]
 mod told;
 
 mod clean;
 mod config;
 mod event;
+mod ndjson;
 
 pub use clean::clean;
 pub use config::config;
@@ -28,13 +32,14 @@ pub use event::event;
 pub use gateway_log::gateway_log;
 pub use ingest::{body, flat, otlp};
 pub use kernel::kernel;
+pub use ndjson::ndjson;
 pub use retry_after::retry_after;
 
 /// A target: its name, which is its folder's in `corpus/`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("body", body),
     ("clean", clean),
     ("config", config),
@@ -42,6 +47,7 @@ pub const TARGETS: [Target; 9] = [
     ("flat", flat),
     ("gateway_log", gateway_log),
     ("kernel", kernel),
+    ("ndjson", ndjson),
     ("otlp", otlp),
     ("retry_after", retry_after),
 ];
