@@ -14,6 +14,7 @@ mod lists;
 mod logging;
 mod manual;
 mod progress;
+mod replay;
 mod run;
 mod show;
 mod stats;
@@ -36,6 +37,7 @@ pub fn builtin() -> Registry {
         .with_source::<sources::HttpIngest>()
         .with_source::<sources::CgroupMetrics>()
         .with_source::<sources::GatewayLog>()
+        .with_source::<sources::FileSource>()
         .with_transform::<transforms::Assemble>()
         .with_transform::<transforms::Cost>()
         .with_transform::<transforms::Dedupe>()
@@ -46,6 +48,8 @@ pub fn builtin() -> Registry {
         .with_transform::<transforms::Truncate>()
         .with_sink::<sinks::SqliteStore>()
         .with_sink::<sinks::AugmiPush>()
+        .with_sink::<sinks::FileSink>()
+        .with_sink::<sinks::Console>()
 }
 
 /// The whole program, with these plugins: reads the command line and the environment.
