@@ -2,11 +2,23 @@
 
 pub mod augmi_push;
 pub mod clickhouse;
+pub mod console;
 mod delivery;
+mod describe;
+pub mod file;
+mod ingest_client;
 pub mod otlp;
 pub mod sqlite_store;
+pub mod text;
+mod told;
+mod volume;
 
 pub use augmi_push::AugmiPush;
 pub use clickhouse::ClickHouse;
+pub use console::Console;
 pub use delivery::Compression;
+pub use describe::describe;
+pub use file::FileSink;
+pub use ingest_client::{Answered, IngestClient, Taken};
 pub use sqlite_store::SqliteStore;
+pub use told::Told;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::config::Time;
 use engine::{Kind, Status, Timestamp};
+use serde::Deserialize;
 use sinks::sqlite_store::{By, Condition, Format, ListRequest};
 
 /// Observability sidecar for OpenClaw agents: takes events over loopback HTTP, cleans them, stores
@@ -185,6 +187,33 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Send events from NDJSON files (what `export` and the sink `file` write) to a running instance, or into a database
+    Replay {
+        /// Files, plain or packed with gzip or zstd; -: standard input
+        #[arg(value_name = "FILE", default_value = "-")]
+        files: Vec<PathBuf>,
+        /// The address of the ingest port; else the one of the configuration
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+        /// Straight into this database instead, which is made where there is none
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "token_file"])]
+        db: Option<PathBuf>,
+        /// A file with the bearer token of the port; else TRACE_INGEST_TOKEN, which is sent to this machine only
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// At most so many events a second
+        #[arg(long, value_name = "N", value_parser = rate)]
+        rate: Option<f64>,
+        /// Keep the pauses that were between the events, by their timestamps
+        #[arg(long, conflicts_with = "rate")]
+        original_pace: bool,
+        /// Read and check everything, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// How long an instance that is away, or takes nothing, is waited for
+        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = length)]
+        patience: Time,
+    },
     /// Take care of the database file: check, vacuum, backup
     #[command(subcommand)]
     Store(Store),
@@ -354,6 +383,21 @@ impl From<Ended> for Status {
 
 fn when(text: &str) -> Result<i64, String> {
     crate::api::time(text, Timestamp::now())
+}
+
+/// A number of events a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim().parse::<f64>().ok();
+    number
+        .filter(|rate| (0.001..=1e9).contains(rate))
+        .ok_or_else(|| "must be a number of events a second, such as 50".to_owned())
+}
+
+/// A length of time, as settings have it.
+fn length(text: &str) -> Result<Time, String> {
+    let told: Result<Time, _> =
+        Deserialize::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text));
+    told.map_err(|error| error.to_string())
 }
 
 /// A kind that there may be, or all.

@@ -12,7 +12,7 @@ use sinks::sqlite_store::ListRequest;
 
 use crate::args::{Cli, Command, Database, Store};
 use crate::logging::say;
-use crate::{commands, env_names, export, lists, manual, openapi, run, show, stats, store, token, top};
+use crate::{commands, env_names, export, lists, manual, openapi, replay, run, show, stats, store, token, top};
 
 /// Where a configuration file is looked for when none is named, in this order.
 const SEARCH: [&str; 3] =
@@ -89,6 +89,10 @@ fn carry_out(command: Command, inputs: &Inputs, registry: &Registry) -> Result<S
             export::export(&database(db)?, &condition, format.into(), output.as_deref())
         }
         Command::Token { agent, org, file } => token::make(&agent, org.as_deref(), file.as_deref()),
+        Command::Replay { files, to, db, token_file, rate, original_pace, dry_run, patience } => {
+            let request = replay::Request { files, to, db, token_file, rate, original_pace, dry_run, patience };
+            replay::replay(request, inputs, registry)
+        }
         Command::Store(Store::Check { db }) => store::check(&database(db)?),
         Command::Store(Store::Vacuum { db }) => store::vacuum(&database(db)?),
         Command::Store(Store::Backup { file, force, db }) => store::backup(&database(db)?, &file, force),

@@ -15,6 +15,7 @@ mod logging;
 mod manual;
 mod openapi;
 mod progress;
+mod replay;
 mod run;
 mod show;
 mod stats;
@@ -38,6 +39,7 @@ pub fn builtin() -> Registry {
         .with_source::<sources::HttpIngest>()
         .with_source::<sources::CgroupMetrics>()
         .with_source::<sources::GatewayLog>()
+        .with_source::<sources::FileSource>()
         .with_transform::<transforms::Assemble>()
         .with_transform::<transforms::Cost>()
         .with_transform::<transforms::Dedupe>()
@@ -49,6 +51,8 @@ pub fn builtin() -> Registry {
         .with_sink::<sinks::SqliteStore>()
         .with_sink::<sinks::AugmiPush>()
         .with_sink::<sinks::ClickHouse>()
+        .with_sink::<sinks::FileSink>()
+        .with_sink::<sinks::Console>()
 }
 
 /// The whole program, with these plugins: reads the command line and the environment.

@@ -33,6 +33,11 @@ impl Bar {
         self.0.set_position(done);
     }
 
+    /// Does something that writes to the screen, which the bar must not stand in the middle of.
+    pub(crate) fn over(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
     /// For those who tell their progress to a function.
     pub(crate) fn told(&self) -> Progress {
         let bar = Self(self.0.clone());

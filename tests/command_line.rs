@@ -28,7 +28,7 @@ fn completions_and_the_man_page_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let output = home.bare().arg("completions").arg(shell).output();
         assert_eq!(output.code, Some(0), "{}", output.stderr);
-        for command in ["export", "store", "vacuum", "top", "stats"] {
+        for command in ["export", "replay", "store", "vacuum", "top", "stats"] {
             assert!(output.stdout.contains(command), "{shell}: {command}");
         }
     }

@@ -9,7 +9,7 @@
 //! Sinks are opened first and closed last.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -254,7 +254,11 @@ pub struct Outlet {
     pub(crate) offered: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) state: SourceState,
+    pub(crate) failures: Failures,
 }
+
+/// What sources that have given up said of it.
+pub(crate) type Failures = Arc<Mutex<Vec<String>>>;
 
 /// Where a source's state is kept: beside the events, in the first sink behind it that keeps any.
 #[derive(Clone)]
@@ -364,6 +368,12 @@ impl Outlet {
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
         self.admission.in_flight()
+    }
+
+    /// The source has given up before it had all that it should bring in. The process goes on with the other
+    /// sources, and does not end with 0.
+    pub fn give_up(&self, why: impl Into<String>) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(why.into());
     }
 
     fn route(&self, events: Vec<Event>, mut keep: Vec<Keep>, credits: crate::Credits, acknowledged: bool) -> Receipt {

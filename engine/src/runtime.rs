@@ -7,7 +7,7 @@
 //! when it passes is counted and said, and the process does not end with 0.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RuntimeSettings;
 use crate::graph::{Edges, Graph, Named};
 use crate::metrics::{IntCounter, IntGauge, Metrics};
-use crate::plugin::{OpenError, Outlet, Route, Sink, SourceState, Transform};
+use crate::plugin::{Failures, OpenError, Outlet, Route, Sink, SourceState, Transform};
 use crate::{Admission, Batch, Outbox, Refusal};
 
 /// Where the process is in its life.
@@ -59,8 +59,8 @@ pub enum RunError {
     /// A component could not be opened; nothing was taken.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The drain did not end well.
-    #[error("the drain did not end well: {}", .0.join("; "))]
+    /// A source gave up, or the drain did not end well.
+    #[error("it did not end well: {}", .0.join("; "))]
     Drain(Vec<String>),
 }
 
@@ -129,6 +129,7 @@ impl Runtime {
 
         let stop_sources = CancellationToken::new();
         let stop_readers = CancellationToken::new();
+        let failures = Failures::default();
         let mut source_tasks = JoinSet::new();
         let mut reader_tasks = JoinSet::new();
         if opening.is_ok() {
@@ -147,6 +148,7 @@ impl Runtime {
                     offered,
                     refused: refused.clone(),
                     state,
+                    failures: Arc::clone(&failures),
                 };
                 let stop = stop_sources.clone();
                 source_tasks.spawn(async move {
@@ -182,6 +184,7 @@ impl Runtime {
             problems.push("a source did not stop in time".to_owned());
             source_tasks.shutdown().await;
         }
+        problems.append(&mut failures.lock().unwrap_or_else(PoisonError::into_inner));
         let mut closing = Vec::new();
         for Running { name, drained, close, task } in running {
             if timeout_at(deadline, drained).await.is_err() {

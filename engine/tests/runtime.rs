@@ -359,3 +359,15 @@ async fn what_a_sink_never_wrote_is_counted_at_the_end() {
     let last = problems.last().unwrap();
     assert!(last.starts_with("2 events (") && last.ends_with("were not drained"), "{problems:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_gave_up_is_said_at_the_end_and_what_it_sent_is_kept() {
+    let probe = Probe::new(1);
+    let ended = run(10, &probe, "", CancellationToken::new(), |outlet, _| async move {
+        drop(outlet.try_send(events(2), true).unwrap());
+        outlet.give_up("sources.in: the file ends in the middle");
+    });
+    let Err(RunError::Drain(problems)) = ended.await else { panic!("ended well") };
+    assert_eq!(problems, ["sources.in: the file ends in the middle"]);
+    assert_eq!(probe.written(), [2]);
+}

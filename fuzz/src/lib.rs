@@ -15,12 +15,16 @@ mod kernel;
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod retry_after;
 
+#[allow(dead_code, missing_docs, unreachable_pub)]
+#[path = "../../sources/beginning.rs"]
+mod beginning;
 #[path = "../../sources/told.rs"]
 mod told;
 
 mod clean;
 mod config;
 mod event;
+mod ndjson;
 
 pub use clean::clean;
 pub use config::config;
@@ -28,13 +32,14 @@ pub use event::event;
 pub use gateway_log::gateway_log;
 pub use ingest::{batch, body, flat, otlp, tokens};
 pub use kernel::kernel;
+pub use ndjson::ndjson;
 pub use retry_after::retry_after;
 
 /// A target: its name, which is its folder's in `corpus/`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("batch", batch),
     ("body", body),
     ("clean", clean),
@@ -43,6 +48,7 @@ pub const TARGETS: [Target; 11] = [
     ("flat", flat),
     ("gateway_log", gateway_log),
     ("kernel", kernel),
+    ("ndjson", ndjson),
     ("otlp", otlp),
     ("retry_after", retry_after),
     ("tokens", tokens),

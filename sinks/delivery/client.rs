@@ -62,6 +62,14 @@ impl Endpoint {
         Self(url)
     }
 
+    /// The same with `path` where it names none.
+    pub(crate) fn or_path(mut self, path: &str) -> Self {
+        if matches!(self.0.path(), "" | "/") {
+            self.0.set_path(path);
+        }
+        self
+    }
+
     /// Whether what is sent can be read on the way: plain HTTP to another machine. Names that only
     /// exist inside Fly.io's encrypted private network do not count.
     pub(crate) fn is_exposed(&self) -> bool {
@@ -157,7 +165,7 @@ impl Transport for Http {
             headers: response.headers().clone(),
             ..Reply::default()
         };
-        let confirms = matches!(reply.status, 200 | 201);
+        let confirms = matches!(reply.status, 200..300);
         let bound = if confirms { max_answer } else { 4096 };
         loop {
             match response.chunk().await {

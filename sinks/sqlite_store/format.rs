@@ -5,7 +5,7 @@ use std::io::Write;
 
 use engine::{Event, Json, Kind, Status};
 
-use super::told::Told;
+use crate::told::Told;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

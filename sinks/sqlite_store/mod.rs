@@ -29,7 +29,6 @@ mod space;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-mod told;
 mod transaction;
 mod writer;
 
@@ -52,7 +51,6 @@ pub use query::{
 };
 pub use read::ReadError;
 pub use readers::{AskError, Readers};
-pub use told::Told;
 use writer::{Command, Writer};
 
 /// Where the database stands on Augmi's machines: on the volume that outlives a deploy.

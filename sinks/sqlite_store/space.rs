@@ -3,38 +3,28 @@
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// How long a look at the volume is trusted. At 8 MiB/s, the most such a volume takes, no more than
-/// 8 MiB are written in that time: less than any sensible reserve.
-const TRUST: Duration = Duration::from_secs(1);
+use crate::volume::Reserve;
+pub(super) use crate::volume::{folder, free};
 
 /// Watches the volume's free space, and that the file is still the one we opened.
 #[derive(Debug)]
 pub(super) struct Volume {
     path: PathBuf,
-    reserve: u64,
-    looked: Option<(Instant, bool)>,
+    reserve: Reserve,
     inode: Option<Identity>,
 }
 
 impl Volume {
     pub(super) fn new(path: &Path, reserve: u64) -> Self {
-        Self { path: path.to_owned(), reserve, looked: None, inode: identity(path) }
+        Self { path: path.to_owned(), reserve: Reserve::new(path, reserve), inode: identity(path) }
     }
 
     /// Whether at least the reserve is free; a volume that cannot be asked counts as having room.
     pub(super) fn has_room(&mut self) -> bool {
-        match self.looked {
-            Some((when, answer)) if when.elapsed() < TRUST => answer,
-            _ => {
-                let answer = free(&self.path).is_none_or(|free| free >= self.reserve);
-                self.looked = Some((Instant::now(), answer));
-                answer
-            }
-        }
+        self.reserve.is_free()
     }
 
     /// Whether the name still leads to the file that was opened.
@@ -46,17 +36,6 @@ impl Volume {
     pub(super) fn opened(&mut self) {
         self.inode = identity(&self.path);
     }
-}
-
-/// The folder that a file stands in.
-pub(super) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Bytes free on the volume of a file; `None` where it cannot be asked.
-pub(super) fn free(path: &Path) -> Option<u64> {
-    let volume = rustix::fs::statvfs(folder(path)).ok()?;
-    Some(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
 /// Device and inode: what a name leads to.

@@ -18,6 +18,7 @@ use super::schema::{self, FileError};
 use super::space::{self, Identity, Volume};
 use super::transaction::{self, Change};
 use super::{SqliteStore, Synchronous, damage, full_text, rollup};
+use crate::volume::no_space;
 
 const WAL_WARN: u64 = 10 * 1024 * 1024;
 const WAL_LIMIT: u64 = 50 * 1024 * 1024;
@@ -460,11 +461,6 @@ impl Writer {
         }
         if lost > 0 { Err(format!("{lost} acknowledged events could not be stored")) } else { Ok(()) }
     }
-}
-
-fn no_space(why: &str) -> Refusal {
-    let message = format!("{why}: no events are taken until there is room; send again later");
-    Refusal::new(RefusalKind::NoSpace, message, Duration::from_secs(30))
 }
 
 fn open_or_set_aside(

@@ -19,13 +19,12 @@
 //!    says. Memory is bounded whatever the file holds: one line, 64 KiB read ahead, one batch.
 //! 6. A poll looks at the open file and at the folder's time; it reads nothing when nothing came.
 //!
-//! The position is kept with the events, in the same transaction (`delivery.rs`). Where no sink behind
+//! The position is kept with the events, in the same transaction (`sources/delivery.rs`). Where no sink behind
 //! this source keeps events, each start is a first one.
 //!
 //! Files are read on a blocking thread, so that a slow disk delays nothing else.
 
 mod counts;
-mod delivery;
 mod directory;
 mod event;
 mod follow;
@@ -52,13 +51,14 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use counts::Counts;
-use delivery::{Checkpoint, deliver};
 use directory::Directory;
 use event::Taken;
 use follow::{Follower, Limits, Start};
 pub use level::Level;
 use name::Pattern;
 use position::Position;
+
+use crate::delivery::{Checkpoint, Stopped, deliver, last_kept};
 
 /// A shorter line could not hold what OpenClaw writes around a text.
 const MIN_LINE: u64 = 4 * 1024;
@@ -202,7 +202,7 @@ impl Following {
             let idle = match gathering.await {
                 Ok((follower, gathered, at_start)) => {
                     if let (Start::End, Some(position)) = (&start, &at_start)
-                        && !deliver(to, Vec::new(), position, &shutdown, &self.counts).await
+                        && !deliver(to, Vec::new(), Some(position.to_text()), &shutdown, &self.counts.delivered).await
                     {
                         // The place of the very first start: what is written from now on is not lost to
                         // a crash before its first event is stored.
@@ -211,7 +211,8 @@ impl Following {
                     start = at_start.map_or(start, Start::At);
                     reading = Some(follower);
                     if let (false, Some(position)) = (gathered.events.is_empty(), gathered.position) {
-                        if !deliver(to, gathered.events, &position, &shutdown, &self.counts).await {
+                        let kept = Some(position.to_text());
+                        if !deliver(to, gathered.events, kept, &shutdown, &self.counts.delivered).await {
                             return;
                         }
                         start = Start::At(position);
@@ -234,19 +235,9 @@ impl Following {
 
     /// Where to begin; `None`: it is time to stop.
     async fn start(&self, to: &dyn Checkpoint, shutdown: &CancellationToken) -> Option<Start> {
-        let mut said = false;
-        let kept = loop {
-            match to.load().await {
-                Ok(kept) => break kept,
-                Err(error) if !std::mem::replace(&mut said, true) => {
-                    tracing::warn!(component = self.name, %error, "the position in the log cannot be read from the store; tried again");
-                }
-                Err(_) => {}
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(self.config.poll_interval.0) => {}
-            }
+        let kept = match last_kept(to, &self.name, self.config.poll_interval.0, shutdown).await {
+            Ok(kept) => kept,
+            Err(Stopped) => return None,
         };
         let first = if self.config.from_start { Start::Oldest } else { Start::End };
         let Some(kept) = kept else { return Some(first) };

@@ -21,11 +21,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
-use super::delivery::Checkpoint;
 use super::follow::Limits;
 use super::name::Pattern;
 use super::tests::{Logs, context, line, now, text};
 use super::{Following, GatewayLog};
+use crate::delivery::Checkpoint;
 
 const LOG: &str = "openclaw-2026-11-25.log";
 
@@ -128,7 +128,7 @@ async fn an_event_that_nobody_behind_will_take_is_given_up_and_no_other() {
         run(&source, &store, Duration::from_secs(10)).await;
         let others: Vec<_> = (0..7).filter(|n| *n != guilty).map(|n: i32| n.to_string()).collect();
         assert_eq!(store.texts(), others);
-        assert_eq!((source.counts.given_up.get(), source.counts.resent.get()), (1, 0));
+        assert_eq!((source.counts.delivered.given_up.get(), source.counts.delivered.resent.get()), (1, 0));
         let position = store.state.lock().unwrap().clone().unwrap();
         let end = std::fs::metadata(logs.path(LOG)).unwrap().len();
         assert!(position.contains(&format!("\"offset\":{end},")), "{position}");
@@ -149,7 +149,7 @@ async fn a_batch_that_is_refused_or_fails_is_sent_again_with_the_same_ids() {
     assert!(tries.iter().all(|(_, ids)| *ids == tries[0].1));
     let waits: Vec<_> = tries.windows(2).map(|two| (two[1].0 - two[0].0).as_secs()).collect();
     assert_eq!(waits, [1, 30, 4, 8], "the waits grow, and what the store asks for is obeyed");
-    assert_eq!(source.counts.resent.get(), 4);
+    assert_eq!(source.counts.delivered.resent.get(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! The built program as a child process.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -93,9 +93,23 @@ pub struct Setup {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     deaf_after: Option<String>,
+    stdin: Option<Vec<u8>>,
+    under: Vec<OsString>,
 }
 
 impl Setup {
+    /// What a command reads from its standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Started by another program, which is given it as its last arguments.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(OsString::from).collect();
+        self
+    }
+
     /// Deletes nothing for its age: what was recorded grows older than any retention.
     pub fn keep_forever(self) -> Self {
         self.set("sinks.store.retention_days", "0")
@@ -129,7 +143,10 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM.expect("cargo names the program that a test is about"));
+        let program = OsString::from(PROGRAM.expect("cargo names the program that a test is about"));
+        let mut words = self.under.iter().chain([&program]);
+        let mut command = Command::new(words.next().expect("there is a program"));
+        command.args(words);
         command.env_clear().current_dir(&self.home).stdin(Stdio::null());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
@@ -143,7 +160,22 @@ impl Setup {
 
     /// Runs a command that ends by itself.
     pub fn output(&self) -> Output {
-        let output = self.command().output().expect("the program can be started");
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.stdin.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().expect("the program can be started");
+        let (stdin, bytes) = (child.stdin.take(), self.stdin.clone());
+        // Of its own, so that a program that writes before it has read all does not wait for ever.
+        let feeding = std::thread::spawn(move || {
+            if let (Some(mut stdin), Some(bytes)) = (stdin, bytes) {
+                // A program that does not read to the end is no failure here.
+                let _ = stdin.write_all(&bytes);
+            }
+        });
+        let output = child.wait_with_output().expect("the program's end can be waited for");
+        feeding.join().expect("the feeding thread ends");
         Output {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

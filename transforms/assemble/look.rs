@@ -53,6 +53,8 @@ pub(super) struct Look {
     pub(super) service: Option<String>,
     /// Of a cost: how much, in USD.
     pub(super) cost: Option<f64>,
+    /// A command that was joined before, and comes again out of an export: it is left as it is.
+    pub(super) joined: bool,
 }
 
 /// The attributes that are looked at.
@@ -63,6 +65,8 @@ struct Attributes<'a> {
     span_name: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "otel.trace_id")]
     trace: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "otel.span_id")]
+    span: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "openclaw.model")]
     model: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "openclaw.channel")]
@@ -90,6 +94,9 @@ pub(super) fn look(event: &Event) -> Option<Look> {
     }
     // Attributes that are of another type than ours are somebody else's.
     let attributes: Attributes<'_> = serde_json::from_str(text).unwrap_or_default();
+    // OpenClaw's own commands tell neither: it is here that what they came with is noted.
+    let noted = attributes.span.is_some() || attributes.trace.is_some() && event.parent_span_id.is_some();
+    let role = role(&event.kind, attributes.span_name.as_deref(), is_cost);
     let own = |text: &Option<Cow<'_, str>>| text.as_deref().filter(|text| text.len() <= MAX_TEXT).map(str::to_owned);
     let number = |raw: Option<&RawValue>| raw.and_then(|raw| raw.get().parse::<f64>().ok());
     let start = event.timestamp.as_nanos();
@@ -108,7 +115,8 @@ pub(super) fn look(event: &Event) -> Option<Look> {
         (start, start.saturating_add((duration * 1e6) as i64))
     };
     Some(Look {
-        role: role(&event.kind, attributes.span_name.as_deref(), is_cost),
+        role,
+        joined: role == Role::Exec && noted,
         trace,
         run,
         session: event.session_id.clone(),

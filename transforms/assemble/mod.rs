@@ -184,7 +184,7 @@ fn complete(event: &mut Event, look: &Look, runs: &Runs) {
     if event.agent_id.is_none() {
         event.agent_id = run.agent().map(str::to_owned);
     }
-    let Some(place) = look.span.as_deref().and_then(|span| runs.place(run, span, look.role)) else { return };
+    let Some(place) = runs.place(run, look) else { return };
     if let Some(span) = place.new_id
         && let Some(sent) = event.span_id.replace(span)
     {

@@ -218,8 +218,9 @@ impl Runs {
         }
     }
 
-    /// Where a span of `run` goes.
-    pub(super) fn place(&self, run: &Run, span: &str, role: Role) -> Option<Place> {
+    /// Where the span goes that an event of `run` tells.
+    pub(super) fn place(&self, run: &Run, look: &Look) -> Option<Place> {
+        let (span, role) = (look.span.as_deref()?, look.role);
         // A piece's place is known by the run that it was joined to.
         let host = run.joined.as_ref().and_then(|host| self.runs.get(host));
         let run = host.unwrap_or(run);
@@ -227,7 +228,7 @@ impl Runs {
         let twin = run.spans.iter().any(|other| other.id == span && other.role != role);
         // OpenClaw gives a command the id of the harness it ran under. A command is a leaf: no other
         // span names it as its parent, so another id does no harm.
-        let shared = role == Role::Exec && (twin || found.parent.is_some());
+        let shared = role == Role::Exec && !look.joined && (twin || found.parent.is_some());
         Some(Place {
             new_id: shared.then(|| format!("{span}-exec")),
             parent: found.joined_parent.clone(),
@@ -315,7 +316,7 @@ impl Run {
             id: id.clone(),
             role: look.role,
             parent: look.parent.clone(),
-            joined_parent: None,
+            joined_parent: look.parent.clone().filter(|_| look.joined),
             start: look.start,
             end: look.end,
             failed: look.failed,

@@ -106,6 +106,30 @@ fn pieces_that_come_with_their_run_are_written_into_it() {
 }
 
 #[test]
+fn what_was_assembled_and_comes_again_out_of_an_export_stays_as_it_is() {
+    // A command in a trace of its own, and one that bears the id of the harness that it ran under.
+    let mut beside = span("exec", "t", "h", "m", 41, 59);
+    beside.trace_id = engine::TraceId::new();
+    let pieces = [
+        span("exec", "t-exec", "e", "", 40, 60),
+        beside,
+        span("tool.execution", "t", "tool", "r", 30, 70),
+        span("run", "t", "r", "", 10, 100),
+        span("harness.run", "t", "h", "m", 9, 101),
+    ];
+    let once = Rig::new(Assemble::default()).stored(&pieces);
+    let ids: Vec<_> = once.iter().map(|event| event.span_id.as_deref()).collect();
+    assert_eq!(ids[..2], [Some("e"), Some("h-exec")]);
+    assert_eq!(Rig::new(Assemble::default()).stored(&once), once);
+    // One by one, and by an instance that knows the run already.
+    let rig = Rig::new(Assemble::default());
+    for _ in 0..2 {
+        let again: Vec<_> = once.iter().flat_map(|event| rig.stored(std::slice::from_ref(event))).collect();
+        assert_eq!(again, once);
+    }
+}
+
+#[test]
 fn pieces_that_came_before_their_run_are_joined_by_links() {
     let rig = Rig::new(Assemble::default());
     let first = rig.stored(&[span("exec", "t-exec", "e", "", 40, 60)]);

@@ -292,13 +292,22 @@ impl Event {
     /// # Errors
     /// [`EventError`] names the field, or the line and column.
     pub fn from_json(text: &str) -> Result<Self, EventError> {
+        Self::from_json_or(text, TraceId::new)
+    }
+
+    /// Like [`Event::from_json`], with this identity where the text names none: one that the same text at the
+    /// same place always gets, so that it can be read again.
+    ///
+    /// # Errors
+    /// [`EventError`] names the field, or the line and column.
+    pub fn from_json_or(text: &str, identity: impl FnOnce() -> TraceId) -> Result<Self, EventError> {
         if !text.trim_start().starts_with('{') {
             // What is no JSON at all is said with its place; serde's own words for JSON of another
             // type would repeat the value, which may be a secret.
             let _: &RawValue = serde_json::from_str(text)?;
             return Err(EventError::field("event", "must be a JSON object"));
         }
-        Fields::read(text)?.into_event()
+        Fields::read(text)?.into_event(identity)
     }
 
     /// Like [`Event::from_json`], from a sender that names its events: one without a `trace_id` is an error.
@@ -310,7 +319,7 @@ impl Event {
             return Self::from_json(text);
         }
         let fields = Fields::read(text)?;
-        if fields.has_identity() { fields.into_event() } else { Err(EventError::field("trace_id", "is missing")) }
+        if fields.has_identity() { fields.into_event(TraceId::new) } else { Err(EventError::field("trace_id", "is missing")) }
     }
 
     /// The JSON that [`Event::from_json`] reads.
@@ -469,6 +478,16 @@ mod tests {
     fn an_identity_is_its_bytes_and_a_kind_its_name() {
         assert_eq!(TraceId::from_bytes([7; 16]).as_bytes(), &[7; 16]);
         assert_eq!(Kind::parse("a.b_1").unwrap().as_str(), "a.b_1");
+    }
+
+    #[test]
+    fn an_identity_is_given_only_to_what_names_none() {
+        let given = TraceId::from_bytes([7; 16]);
+        let read = |text: &str| Event::from_json_or(text, || given).unwrap().trace_id;
+        assert_eq!(read(r#"{"kind":"log"}"#), given);
+        assert_eq!(read(r#"{"kind":"log","trace_id":null}"#), given);
+        let named = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
+        assert_eq!(read(&format!(r#"{{"kind":"log","trace_id":"{named}"}}"#)).to_string(), named);
     }
 
     #[test]

@@ -77,11 +77,11 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    pub(super) fn into_event(self) -> Result<Event, EventError> {
+    pub(super) fn into_event(self, identity: impl FnOnce() -> TraceId) -> Result<Event, EventError> {
         let kind = self.string("kind")?.ok_or_else(|| EventError::field("kind", "is missing"))?;
         let trace_id = match self.string("trace_id")? {
             Some(text) => text.parse()?,
-            None => TraceId::new(),
+            None => identity(),
         };
         let status = match self.string("status")?.as_deref() {
             None => None,

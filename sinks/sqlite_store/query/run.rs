@@ -16,8 +16,8 @@ use super::events::Cursor;
 use super::lists::{ListRequest, RunSummary};
 use super::row::{Bodies, EventRow};
 use super::{Error, Reader};
-use crate::sqlite_store::told::Told;
 use crate::sqlite_store::{read, rollup};
+use crate::told::Told;
 
 /// One run, whole.
 #[derive(Debug, Clone, Serialize)]

@@ -50,6 +50,8 @@ function noteOf({ name, type }, { sum }) {
     http_ingest: say("admitted_events_total", "taken"),
     cgroup_metrics: say("admitted_events_total", "samples"),
     gateway_log: say("gateway_log_lines_taken_total", "lines"),
+    // A source and a sink have this name.
+    file: say("file_lines_read_total", "lines") ?? say("file_events_written_total", "written"),
     dedupe: say("dedupe_dropped_total", "repeats"),
     assemble: say("assemble_joined_total", "joined"),
     cost: say("cost_events_total", "calls"),
@@ -58,6 +60,7 @@ function noteOf({ name, type }, { sum }) {
     filter: say("filter_dropped_total", "dropped"),
     sample: say("sample_dropped_total", "dropped"),
     sqlite_store: say("store_events_total", "stored"),
+    console: say("console_events_shown_total", "shown"),
     augmi_push: say("push_events_total", "pushed"),
     clickhouse: say("push_events_total", "kept"),
   };
@@ -65,9 +68,10 @@ function noteOf({ name, type }, { sum }) {
 }
 
 function toneOf({ name }, { sum }) {
-  const bad = ["queue_lost_total", "store_failures_total", "push_breaker_open", "store_deleted_unsent_total"];
+  const bad = ["queue_lost_total", "store_failures_total", "push_breaker_open", "store_deleted_unsent_total", "file_write_failures_total"];
   if (bad.some((figure) => sum(figure, name) > 0)) return "bad";
-  return ["refused_total", "push_rejected_total", "ingest_rejected_total"].some((figure) => sum(figure, name) > 0) ? "warn" : "";
+  const odd = ["refused_total", "push_rejected_total", "ingest_rejected_total", "file_lines_rejected_total", "console_events_discarded_total"];
+  return odd.some((figure) => sum(figure, name) > 0) ? "warn" : "";
 }
 
 const COLUMNS = [

@@ -1,13 +1,11 @@
-//! Sees to it that a batch is stored before the next one is read.
+//! Sees to it that a batch is stored before the next one is read: for sources that read what can wait.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::metrics::IntCounter;
 use engine::{Event, Keep, OutboxError, Outcome, Outlet, Receipt, Refusal, RefusalKind};
 use tokio_util::sync::CancellationToken;
-
-use super::counts::Counts;
-use super::position::Position;
 
 /// The first wait before a batch is sent again; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -16,7 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Where batches go, and where the position is kept between two starts.
 #[async_trait]
-pub(super) trait Checkpoint: Send + Sync {
+pub(crate) trait Checkpoint: Send + Sync {
     /// What was kept last.
     async fn load(&self) -> Result<Option<String>, OutboxError>;
 
@@ -24,7 +22,7 @@ pub(super) trait Checkpoint: Send + Sync {
     async fn send(&self, events: Vec<Event>, state: Option<String>) -> Result<Receipt, Refusal>;
 }
 
-/// The key of the position among what the store keeps for this source.
+/// The key of the position among what the store keeps for a source.
 const KEY: &str = "position";
 
 /// The pipeline: the store keeps the position in the transaction of the events before it.
@@ -35,30 +33,64 @@ impl Checkpoint for Outlet {
     }
 
     async fn send(&self, events: Vec<Event>, state: Option<String>) -> Result<Receipt, Refusal> {
-        let keep = state.map(|state| Keep { key: KEY.to_owned(), value: Some(state) }).into_iter().collect();
-        self.send_keeping(events, keep, false).await
+        let keep = state.map(|state| Keep { key: KEY.to_owned(), value: Some(state) });
+        self.send_keeping(events, keep.into_iter().collect(), false).await
     }
 }
 
+/// What was kept last, asked for until the store answers. An error: it is time to stop.
+pub(crate) async fn last_kept(
+    to: &dyn Checkpoint,
+    component: &str,
+    again: Duration,
+    shutdown: &CancellationToken,
+) -> Result<Option<String>, Stopped> {
+    let mut said = false;
+    loop {
+        match to.load().await {
+            Ok(kept) => return Ok(kept),
+            Err(error) if !std::mem::replace(&mut said, true) => {
+                tracing::warn!(component, %error, "the position that was kept cannot be read from the store; tried again");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Err(Stopped),
+            () = tokio::time::sleep(again) => {}
+        }
+    }
+}
+
+/// It is time to stop.
+pub(crate) struct Stopped;
+
+/// What a source counts of its batches.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivered {
+    /// Batches that were not stored and sent again.
+    pub(crate) resent: IntCounter,
+    /// Events that a receiver behind will never take.
+    pub(crate) given_up: IntCounter,
+}
+
 /// Sends a batch until it is stored, under the same ids. `false`: not stored, and it is time to stop.
-pub(super) async fn deliver(
+pub(crate) async fn deliver(
     to: &dyn Checkpoint,
     events: Vec<Event>,
-    position: &Position,
+    state: Option<String>,
     shutdown: &CancellationToken,
-    counts: &Counts,
+    counts: &Delivered,
 ) -> bool {
     // Parts of the batch that somebody behind the pipeline would not take whole, the next one last.
     let mut parts = vec![events];
     while let Some(mut events) = parts.pop() {
         let last = parts.is_empty();
-        let state = last.then(|| position.to_text());
-        match send(to, &events, state, shutdown, counts).await {
+        match send(to, &events, state.clone().filter(|_| last), shutdown, counts).await {
             Sent::Stored => {}
             Sent::Stopping => return false,
             Sent::Refused(refusal) if events.len() <= 1 => {
                 // It must not hold up all that come after it.
-                tracing::warn!(%refusal, "a log event is given up");
+                tracing::warn!(%refusal, "an event is given up");
                 counts.given_up.inc_by(events.len() as u64);
                 if last && !events.is_empty() {
                     parts.push(Vec::new());
@@ -84,7 +116,7 @@ async fn send(
     events: &[Event],
     state: Option<String>,
     shutdown: &CancellationToken,
-    counts: &Counts,
+    counts: &Delivered,
 ) -> Sent {
     let mut wait = FIRST_WAIT;
     loop {
@@ -98,7 +130,7 @@ async fn send(
         if refusal.kind == RefusalKind::Refused {
             return Sent::Refused(refusal);
         }
-        tracing::debug!(%refusal, events = events.len(), "log events were not stored; they are sent again");
+        tracing::debug!(%refusal, events = events.len(), "events were not stored; they are sent again");
         tokio::select! {
             () = shutdown.cancelled() => return Sent::Stopping,
             () = tokio::time::sleep(wait.max(refusal.retry_after).min(LONGEST_WAIT)) => {}
