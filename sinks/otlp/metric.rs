@@ -6,6 +6,8 @@
 //! | made of a metric that came by OTLP (`otel.metric.type`) | the same one again, with delta temporality |
 //! | without numbers | none: it is a log record |
 //!
+//! With [`Deltas::Gauge`] sums are gauges, and a histogram is two, of its count and its sum: what was added in the interval.
+//!
 //! An attribute whose name has no dot is named after the event: of `queue` with `{"value":5,"oldest":9}` come `queue` and
 //! `queue.oldest`. Texts and booleans tell the series apart; ids of sessions and runs do not, or each event would be a series
 //! of its own. For the same reason the event itself travels in the `metadata` of its first metric, which identifies
@@ -18,7 +20,7 @@ use engine::Event;
 
 use super::own::{Number, Own, text_attribute};
 use super::write::{Field, Writer};
-use super::{carry, parts, sampled, since_1970};
+use super::{Deltas, carry, parts, sampled, since_1970};
 
 /// The list that [`write`] adds to.
 pub(super) const METRICS: Field = ("metrics", 2);
@@ -80,15 +82,15 @@ struct Histogram {
 
 /// Whether there is anything to measure in it.
 pub(super) fn is_measured(event: &Event, own: &Own<'_>) -> bool {
-    !metrics(event, own, 1).is_empty()
+    !metrics(event, own, Deltas::Sum, 1).is_empty()
 }
 
 /// Writes its metrics, as items of [`METRICS`].
-pub(super) fn write(out: &mut Writer, event: &Event, own: &Own<'_>) {
+pub(super) fn write(out: &mut Writer, event: &Event, own: &Own<'_>, deltas: Deltas) {
     let labels = labels(own);
     let time = since_1970(event.timestamp).max(1);
     let start = time.saturating_sub(interval(own).unwrap_or(0));
-    for (at, metric) in metrics(event, own, MAX_METRICS).into_iter().enumerate() {
+    for (at, metric) in metrics(event, own, deltas, MAX_METRICS).into_iter().enumerate() {
         out.item(METRICS, |out| {
             out.text(NAME, &metric.name);
             if !metric.unit.is_empty() {
@@ -113,18 +115,26 @@ pub(super) fn write(out: &mut Writer, event: &Event, own: &Own<'_>) {
     }
 }
 
-fn metrics<'e>(event: &'e Event, own: &'e Own<'e>, most: usize) -> Vec<Metric<'e>> {
+fn metrics<'e>(event: &'e Event, own: &'e Own<'e>, deltas: Deltas, most: usize) -> Vec<Metric<'e>> {
     let name = event.name.as_deref().filter(|name| !name.is_empty());
     if let Some(kind) = own.told("otel.metric.type") {
         let unit = own.told("otel.metric.unit").unwrap_or_default();
-        let data = name.zip(point(own, &kind));
-        return data.map(|(name, data)| Metric { name: name.into(), unit, data }).into_iter().collect();
+        let Some((name, data)) = name.zip(point(own, &kind)) else { return Vec::new() };
+        let gauge = |name: Cow<'e, str>, unit, value| Metric { name, unit, data: Data::Gauge(value) };
+        return match data {
+            Data::Sum { added, .. } if deltas == Deltas::Gauge => vec![gauge(name.into(), unit, added)],
+            Data::Histogram(Histogram { count, sum, .. }) if deltas == Deltas::Gauge => vec![
+                gauge(format!("{name}.count").into(), "".into(), Number::Int(count.cast_signed())),
+                gauge(format!("{name}.sum").into(), unit, Number::Double(sum)),
+            ],
+            data => vec![Metric { name: name.into(), unit, data }],
+        };
     }
     let is_sample = own.raw(sampled::INTERVAL).is_some();
     let numbers = own.members().filter(|(key, _)| *key != sampled::INTERVAL);
     let measured = numbers.filter_map(|(key, raw)| {
         let value = Number::measured(raw)?;
-        let data = match is_sample && sampled::is_added(key) {
+        let data = match deltas == Deltas::Sum && is_sample && sampled::is_added(key) {
             true => Data::Sum { added: value, monotonic: true },
             false => Data::Gauge(value),
         };

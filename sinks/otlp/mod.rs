@@ -28,14 +28,37 @@ mod tests;
 mod write;
 
 use engine::{Event, Kind, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use own::Own;
 pub use request::{Packet, Resource, lines};
 pub use write::Form;
 use write::Writer;
 
+/// How what was added in an interval is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deltas {
+    /// As sums and histograms with delta temporality.
+    #[default]
+    Sum,
+    /// As gauges, for receivers that refuse delta temporality (Prometheus, Mimir).
+    Gauge,
+}
+
+/// How requests are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    /// The encoding.
+    pub form: Form,
+    /// What metrics are made of what was added.
+    pub deltas: Deltas,
+}
+
 /// One of OTLP's three paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Signal {
     /// `/v1/traces`.
     Traces,
@@ -48,6 +71,16 @@ pub enum Signal {
 impl Signal {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// What is added to a base address.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "v1/traces",
+            Self::Logs => "v1/logs",
+            Self::Metrics => "v1/metrics",
+        }
+    }
 
     /// As what this event travels.
     #[must_use]
@@ -75,10 +108,10 @@ fn since_1970(at: Timestamp) -> u64 {
 }
 
 /// Writes what one event becomes, as items of the request's innermost list.
-fn write(out: &mut Writer, event: &Event, own: &Own<'_>, signal: Signal) {
+fn write(out: &mut Writer, event: &Event, own: &Own<'_>, signal: Signal, deltas: Deltas) {
     match signal {
         Signal::Traces => out.item(request::SPANS, |out| span::write(out, event, own)),
         Signal::Logs => out.item(request::RECORDS, |out| log::write(out, event, own)),
-        Signal::Metrics => metric::write(out, event, own),
+        Signal::Metrics => metric::write(out, event, own, deltas),
     }
 }

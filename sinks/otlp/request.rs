@@ -10,7 +10,7 @@ use engine::Event;
 
 use super::own::{Own, text_attribute};
 use super::write::{Field, Form, Writer, head};
-use super::{Signal, write};
+use super::{Deltas, Dialect, Signal, write};
 
 /// Events that one line of an export holds.
 const IN_LINE: usize = 200;
@@ -91,7 +91,7 @@ impl Resource {
 /// Events of one signal that will be one request.
 #[derive(Debug)]
 pub struct Packet<'e> {
-    form: Form,
+    dialect: Dialect,
     signal: Signal,
     groups: Vec<Group<'e>>,
 }
@@ -110,28 +110,33 @@ struct Group<'e> {
 impl<'e> Packet<'e> {
     /// Puts events of one signal together; the order within each agent stays.
     #[must_use]
-    pub fn new(form: Form, signal: Signal, resource: &Resource, events: impl IntoIterator<Item = &'e Event>) -> Self {
+    pub fn new(
+        dialect: Dialect,
+        signal: Signal,
+        resource: &Resource,
+        events: impl IntoIterator<Item = &'e Event>,
+    ) -> Self {
         let mut groups: Vec<(Option<&str>, Group<'e>)> = Vec::new();
-        let mut scratch = Writer::new(form);
+        let mut scratch = Writer::new(dialect.form);
         for event in events {
             let agent = event.agent_id.as_deref();
             // The same agent as before is the common case; a batch of a fleet has some hundreds.
             let at = groups.iter().rposition(|(known, _)| *known == agent).unwrap_or_else(|| {
-                groups.push((agent, Group::new(form, resource, agent)));
+                groups.push((agent, Group::new(dialect.form, resource, agent)));
                 groups.len() - 1
             });
             let group = &mut groups[at].1;
-            group.bytes += piece(&mut scratch, signal, event, group.events.is_empty());
+            group.bytes += piece(&mut scratch, signal, dialect.deltas, event, group.events.is_empty());
             group.events.push(event);
         }
-        Self { form, signal, groups: groups.into_iter().map(|(_, group)| group).collect() }
+        Self { dialect, signal, groups: groups.into_iter().map(|(_, group)| group).collect() }
     }
 
     /// Its length in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let lists = self.signal.lists();
-        match self.form {
+        match self.dialect.form {
             Form::Protobuf => self.groups.iter().map(|group| group.whole(&lists)).sum(),
             Form::Json => {
                 let events: usize = self.groups.iter().map(|group| group.bytes).sum();
@@ -147,12 +152,12 @@ impl<'e> Packet<'e> {
     /// When `out` takes no more.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let lists = self.signal.lists();
-        let mut scratch = Writer::new(self.form);
-        if self.form == Form::Json {
+        let mut scratch = Writer::new(self.dialect.form);
+        if self.dialect.form == Form::Json {
             out.write_all(opening(&lists).as_bytes())?;
         }
         for (at, group) in self.groups.iter().enumerate() {
-            match self.form {
+            match self.dialect.form {
                 Form::Protobuf => out.write_all(&group.opened(&lists))?,
                 Form::Json => {
                     out.write_all(if at == 0 { b"" } else { b"," })?;
@@ -160,17 +165,17 @@ impl<'e> Packet<'e> {
                 }
             }
             for (at, event) in group.events.iter().enumerate() {
-                piece(&mut scratch, self.signal, event, at == 0);
-                if self.form == Form::Json && at > 0 {
+                piece(&mut scratch, self.signal, self.dialect.deltas, event, at == 0);
+                if self.dialect.form == Form::Json && at > 0 {
                     out.write_all(b",")?;
                 }
                 out.write_all(scratch.bytes())?;
             }
-            if self.form == Form::Json {
+            if self.dialect.form == Form::Json {
                 out.write_all(END.as_bytes())?;
             }
         }
-        if self.form == Form::Json {
+        if self.dialect.form == Form::Json {
             out.write_all(CLOSING.as_bytes())?;
         }
         Ok(())
@@ -186,9 +191,9 @@ fn opening(lists: &Lists) -> String {
 }
 
 /// Writes one event into `scratch`; answers how many bytes it adds to its list.
-fn piece(scratch: &mut Writer, signal: Signal, event: &Event, first: bool) -> usize {
+fn piece(scratch: &mut Writer, signal: Signal, deltas: Deltas, event: &Event, first: bool) -> usize {
     scratch.clear();
-    write(scratch, event, &Own::of(event), signal);
+    write(scratch, event, &Own::of(event), signal, deltas);
     let comma = usize::from(scratch.form() == Form::Json && !first);
     scratch.bytes().len() + comma
 }
@@ -238,11 +243,12 @@ impl Group<'_> {
 /// When `out` takes no more.
 pub fn lines(events: &[Event], out: &mut dyn Write) -> io::Result<()> {
     let resource = Resource::default();
+    let dialect = Dialect { form: Form::Json, deltas: Deltas::Sum };
     for events in events.chunks(IN_LINE) {
         for signal in Signal::ALL {
             let of_signal: Vec<_> = events.iter().filter(|event| Signal::of(event) == signal).collect();
             if !of_signal.is_empty() {
-                Packet::new(Form::Json, signal, &resource, of_signal).write(out)?;
+                Packet::new(dialect, signal, &resource, of_signal).write(out)?;
                 out.write_all(b"\n")?;
             }
         }

@@ -189,6 +189,28 @@ fn a_metric_that_came_by_otlp_is_the_same_metric_again() {
 }
 
 #[test]
+fn where_deltas_are_not_taken_what_was_added_is_a_gauge() {
+    let told = |text: &str| {
+        let event = event(text);
+        let dialect = Dialect { form: Form::Json, deltas: Deltas::Gauge };
+        let mut out = Vec::new();
+        Packet::new(dialect, Signal::Metrics, &Resource::default(), [&event]).write(&mut out).unwrap();
+        let request: Value = serde_json::from_slice(&out).unwrap();
+        let metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap().clone();
+        let point = |metric: &Value| metric["gauge"]["dataPoints"][0].clone();
+        metrics.iter().map(|metric| (metric["name"].as_str().unwrap().to_owned(), point(metric))).collect::<Vec<_>>()
+    };
+    let sample =
+        told(r#"{"kind":"metric","attributes":{"openclaw_trace.sample.interval":15,"container.cpu.time":1.5}}"#);
+    assert_eq!((sample[0].0.as_str(), &sample[0].1["asDouble"]), ("container.cpu.time", &json!(1.5)));
+    let histogram = told(
+        r#"{"kind":"metric","name":"h","attributes":{"otel.metric.type":"histogram","otel.metric.count":4,"otel.metric.sum":9.5}}"#,
+    );
+    assert_eq!((histogram[0].0.as_str(), &histogram[0].1["asInt"]), ("h.count", &json!("4")));
+    assert_eq!((histogram[1].0.as_str(), &histogram[1].1["asDouble"]), ("h.sum", &json!(9.5)));
+}
+
+#[test]
 fn each_agent_is_a_resource_of_its_own_and_lengths_are_as_told() {
     let mut events: Vec<Event> = (0..40)
         .map(|at| {
@@ -206,7 +228,7 @@ fn each_agent_is_a_resource_of_its_own_and_lengths_are_as_told() {
     for form in [Form::Protobuf, Form::Json] {
         for signal in Signal::ALL {
             let of_signal = events.iter().filter(|event| Signal::of(event) == signal);
-            let packet = Packet::new(form, signal, &resource, of_signal);
+            let packet = Packet::new(Dialect { form, deltas: Deltas::Sum }, signal, &resource, of_signal);
             let mut out = Vec::new();
             packet.write(&mut out).unwrap();
             assert_eq!(out.len(), packet.bytes(), "{form:?} {signal:?}");

@@ -5,9 +5,16 @@ use engine::{Json, Kind, Status, Timestamp, TraceId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use sinks::otlp::{Form, Packet, Resource, Signal as Sent};
+use sinks::otlp::{Deltas, Dialect, Form, Packet, Resource, Signal as Sent};
 
 use super::*;
+
+/// The ways to write a request.
+const DIALECTS: [Dialect; 3] = [
+    Dialect { form: Form::Protobuf, deltas: Deltas::Sum },
+    Dialect { form: Form::Protobuf, deltas: Deltas::Gauge },
+    Dialect { form: Form::Json, deltas: Deltas::Sum },
+];
 
 const BOUNDS: Bounds = Bounds { events: 1000, bytes: 64 << 20 };
 
@@ -20,11 +27,11 @@ fn signal(sent: Sent) -> Signal {
 }
 
 /// The events as they come back, in their order.
-fn there_and_back(events: &[Event], form: Form) -> Vec<Event> {
+fn there_and_back(events: &[Event], dialect: Dialect) -> Vec<Event> {
     let mut back = Vec::new();
     for sent in Sent::ALL {
         let packet =
-            Packet::new(form, sent, &Resource::default(), events.iter().filter(|event| Sent::of(event) == sent));
+            Packet::new(dialect, sent, &Resource::default(), events.iter().filter(|event| Sent::of(event) == sent));
         let mut body = Vec::new();
         packet.write(&mut body).unwrap();
         assert_eq!(body.len(), packet.bytes());
@@ -32,7 +39,7 @@ fn there_and_back(events: &[Event], form: Form) -> Vec<Event> {
         // Twice: nothing that is remembered of metrics may change what comes of it.
         let mut series = Series::new(10, &[]);
         for _ in 0..2 {
-            let decoded = match form {
+            let decoded = match dialect.form {
                 Form::Protobuf => read(signal(sent), &body, &mut series, BOUNDS),
                 Form::Json => read_json(signal(sent), &body, &mut series, BOUNDS),
             };
@@ -52,11 +59,11 @@ fn there_and_back(events: &[Event], form: Form) -> Vec<Event> {
 }
 
 fn comes_back(event: &Event) {
-    for form in [Form::Protobuf, Form::Json] {
-        let back = there_and_back(std::slice::from_ref(event), form);
-        assert_eq!(back, std::slice::from_ref(event), "{form:?}");
+    for dialect in DIALECTS {
+        let back = there_and_back(std::slice::from_ref(event), dialect);
+        assert_eq!(back, std::slice::from_ref(event), "{dialect:?}");
         // Event's equality takes 0 for -0.
-        assert_eq!(back[0].to_json(), event.to_json(), "{form:?}");
+        assert_eq!(back[0].to_json(), event.to_json(), "{dialect:?}");
     }
 }
 
@@ -252,8 +259,8 @@ proptest! {
 
     #[test]
     fn events_of_many_agents_come_back_from_one_request(events in vec(any_event(), 0..12)) {
-        for form in [Form::Protobuf, Form::Json] {
-            prop_assert_eq!(&there_and_back(&events, form), &events);
+        for dialect in DIALECTS {
+            prop_assert_eq!(&there_and_back(&events, dialect), &events);
         }
     }
 }
@@ -288,7 +295,7 @@ fn what_is_large_comes_back_and_costs_little_more_than_it_is() {
         for kind in ["llm_call", "log", "metric"] {
             let event = event(&format!(r#"{{"kind":"{kind}","attributes":{attributes}}}"#));
             comes_back(&event);
-            let packet = Packet::new(Form::Protobuf, Sent::of(&event), &Resource::default(), [&event]);
+            let packet = Packet::new(DIALECTS[0], Sent::of(&event), &Resource::default(), [&event]);
             assert!(packet.bytes() < attributes.len() + 500_000, "{kind}: {} bytes", packet.bytes());
         }
     }
@@ -338,7 +345,7 @@ fn who_sets_these_attributes_is_held_to_the_limits_of_events() {
 #[test]
 fn an_event_told_twice_in_one_request_is_one() {
     let event = event(r#"{"kind":"log","name":"a"}"#);
-    assert_eq!(there_and_back(&[event.clone(), event.clone()], Form::Protobuf).len(), 1);
+    assert_eq!(there_and_back(&[event.clone(), event.clone()], DIALECTS[0]).len(), 1);
 }
 
 #[test]
@@ -353,7 +360,7 @@ fn a_name_of_a_former_or_later_version_makes_no_event_of_ours() {
 fn the_order_of_attributes_and_foreign_ones_do_not_matter() {
     let sent = event(r#"{"kind":"llm_call","name":"m","session_id":"s","input":"i","attributes":{"a":1,"b":"x"}}"#);
     let mut body = Vec::new();
-    Packet::new(Form::Json, Sent::Traces, &Resource::default(), [&sent]).write(&mut body).unwrap();
+    Packet::new(DIALECTS[2], Sent::Traces, &Resource::default(), [&sent]).write(&mut body).unwrap();
     let mut request: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let list = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].as_array_mut().unwrap();
     list.reverse();
