@@ -46,6 +46,7 @@ pub fn builtin() -> Registry {
         .with_transform::<transforms::Truncate>()
         .with_sink::<sinks::SqliteStore>()
         .with_sink::<sinks::AugmiPush>()
+        .with_sink::<sinks::OtlpPush>()
 }
 
 /// The whole program, with these plugins: reads the command line and the environment.

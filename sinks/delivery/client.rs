@@ -48,9 +48,16 @@ impl Endpoint {
             return Err(format!("must begin with https:// or http:// and name a host, as {example}"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user name or password; put the token into token".to_owned());
+            return Err("must not hold a user name or password; they belong into a header".to_owned());
         }
         Ok(Self(url))
+    }
+
+    /// A place below it: `path` added to its own, the query kept.
+    pub(crate) fn below(&self, path: &str) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
+        Self(url)
     }
 
     /// Whether what is sent can be read on the way: plain HTTP to another machine. Names that only
@@ -212,6 +219,19 @@ mod tests {
             let problem = Endpoint::parse(text).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_place_below_an_endpoint_keeps_its_path_and_query() {
+        for (base, below) in [
+            ("https://a.example", "https://a.example/v1/logs"),
+            ("https://a.example:4318/", "https://a.example:4318/v1/logs"),
+            ("https://a.example/api/public/otel/", "https://a.example/api/public/otel/v1/logs"),
+        ] {
+            assert_eq!(Endpoint::parse(base).unwrap().below("v1/logs").to_string(), below);
+        }
+        let keyed = Endpoint::parse("https://a.example/otlp?key=k").unwrap().below("v1/logs");
+        assert_eq!(keyed.0.as_str(), "https://a.example/otlp/v1/logs?key=k");
     }
 
     #[test]

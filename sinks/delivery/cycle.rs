@@ -8,8 +8,8 @@
 //! 4. The tries of one batch carry the same events and the same `batch_id`, but for those that a
 //!    parcel of their own has brought home.
 //! 5. A batch that is refused whole is halved until the guilty event stands alone.
-//!    It is quarantined once the receiver has confirmed another in this cycle. A receiver that
-//!    confirms nothing and refuses more than [`MAX_SUSPECTS`] events one by one is itself at
+//!    It is quarantined once the receiver has confirmed another in this cycle, at the same door where it
+//!    has several. A receiver, or a door, that confirms nothing and refuses more than [`MAX_SUSPECTS`] events one by one is itself at
 //!    fault, and nothing is quarantined.
 //! 6. The requests of one cycle are bounded: by `max_tries` for a batch that fails, by
 //!    [`MAX_SEARCH_REQUESTS`] for the search for guilty events.
@@ -148,16 +148,40 @@ struct Progress {
     confirmed: usize,
     /// Requests that were confirmed.
     requests: u32,
-    /// Refused, and each stood alone.
-    suspects: Vec<(TraceId, String)>,
+    /// The receiver's doors that have taken an event.
+    open: BTreeSet<usize>,
+    suspects: Vec<Suspect>,
+}
+
+/// An event that was refused when it stood alone.
+struct Suspect {
+    door: usize,
+    trace_id: TraceId,
+    reason: String,
 }
 
 impl Progress {
-    fn suspect(&mut self, trace_id: TraceId, reason: String) {
+    fn suspect(&mut self, door: usize, trace_id: TraceId, reason: String) {
         // Met a second time where another parcel of its batch had to be tried again.
-        if self.suspects.iter().all(|(known, _)| *known != trace_id) {
-            self.suspects.push((trace_id, reason));
+        if self.suspects.iter().all(|known| known.trace_id != trace_id) {
+            self.suspects.push(Suspect { door, trace_id, reason });
         }
+    }
+
+    /// Those that are guilty: the same door has taken others.
+    fn take_guilty(&mut self) -> Vec<(TraceId, String)> {
+        let (guilty, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.suspects).into_iter().partition(|suspect| self.open.contains(&suspect.door));
+        self.suspects = others;
+        guilty.into_iter().map(|suspect| (suspect.trace_id, suspect.reason)).collect()
+    }
+
+    /// What was said at a door that refuses everything.
+    fn refused_everything(&self) -> Option<&str> {
+        let refused = |door| self.suspects.iter().filter(|suspect| suspect.door == door).count();
+        let found = self.suspects.iter().find(|suspect| refused(suspect.door) > MAX_SUSPECTS)?;
+        // Only the status: the rest may quote an event.
+        Some(found.reason.split(": ").next().unwrap_or_default())
     }
 }
 
@@ -219,7 +243,7 @@ impl Pusher {
     /// Sends everything that waits. `tries` is for the first batch: a probe has one; once the
     /// receiver has confirmed something, all have `max_tries`.
     pub(super) async fn cycle(&mut self, stop: &Stop, tries: u32, max_tries: u32) -> End {
-        let mut progress = Progress { tries, confirmed: 0, requests: 0, suspects: Vec::new() };
+        let mut progress = Progress { tries, confirmed: 0, requests: 0, open: BTreeSet::new(), suspects: Vec::new() };
         let mut todo: Vec<Range> = Vec::new();
         if let Some(until) = self.unfinished.take() {
             todo.push(Range { after: 0, until, count: self.settings.batch_events });
@@ -240,13 +264,11 @@ impl Pusher {
             if progress.confirmed > 0 {
                 progress.tries = max_tries;
                 // Now, and not at the cycle's end: while events keep coming, it does not end.
-                if let Err(failure) = self.quarantine_all(std::mem::take(&mut progress.suspects)).await {
+                if let Err(failure) = self.quarantine_all(progress.take_guilty()).await {
                     break End::Failed(failure);
                 }
-            } else if progress.suspects.len() > MAX_SUSPECTS {
-                let (_, reason) = progress.suspects.swap_remove(0);
-                // Only the status: the rest may quote an event.
-                let status = reason.split(": ").next().unwrap_or_default();
+            }
+            if let Some(status) = progress.refused_everything() {
                 break End::Failed(Failure::receiver(format!(
                     "{status} to every event, one by one: nothing is quarantined; {}",
                     self.settings.help
@@ -292,12 +314,13 @@ impl Pusher {
             (_, None) => {}
         }
         // Without a confirmation an end that is not the end of all events proves nothing.
-        if (progress.confirmed > 0 || matches!(end, End::Done))
-            && let Err(failure) = self.quarantine_all(progress.suspects).await
-        {
-            return End::Failed(failure);
+        if matches!(end, End::Done) {
+            progress.open.extend(progress.suspects.iter().map(|suspect| suspect.door));
         }
-        end
+        match self.quarantine_all(progress.take_guilty()).await {
+            Ok(()) => end,
+            Err(failure) => End::Failed(failure),
+        }
     }
 
     /// Sends one batch, with retries.
@@ -337,13 +360,22 @@ impl Pusher {
         if let Err(verdict) = prepared {
             return held_back(verdict);
         }
-        let parcels = match self.load(*range).await? {
-            Packed::Empty => return Ok(Attempt::Over(Step::Empty)),
-            Packed::Unsendable { cursor, trace_id, reason } => {
-                self.quarantine(trace_id, &reason).await?;
-                return Ok(Attempt::Over(Step::Settled(cursor)));
+        let parcels = loop {
+            match self.load(*range).await? {
+                Packed::Empty => return Ok(Attempt::Over(Step::Empty)),
+                Packed::Unsendable { cursor, trace_id, reason } => {
+                    self.quarantine(trace_id, &reason).await?;
+                    return Ok(Attempt::Over(Step::Settled(cursor)));
+                }
+                Packed::Unwanted(ids) => {
+                    self.outbox.confirm(&ids).await?;
+                    self.meters.left_out.inc_by(ids.len() as u64);
+                    if stop.is_requested() {
+                        return Ok(Attempt::Over(Step::Stopped));
+                    }
+                }
+                Packed::Parcels(parcels) => break parcels,
             }
-            Packed::Parcels(parcels) => parcels,
         };
         // What is not brought home yet.
         let mut left: BTreeSet<Cursor> = parcels.iter().flat_map(|parcel| parcel.cursors.iter().copied()).collect();
@@ -374,8 +406,13 @@ impl Pusher {
                 }
             };
             match verdict {
-                Verdict::Confirmed(rejected) => self.confirm(ids, rejected, progress).await?,
-                Verdict::Refused { reason, .. } if ids.len() == 1 => progress.suspect(ids[0], reason),
+                Verdict::Confirmed(rejected) => {
+                    progress.open.insert(self.protocol.door(&ids));
+                    self.confirm(ids, rejected, progress).await?;
+                }
+                Verdict::Refused { reason, .. } if ids.len() == 1 => {
+                    progress.suspect(self.protocol.door(&ids), ids[0], reason);
+                }
                 Verdict::Refused { too_large, .. } => {
                     if too_large {
                         self.soft_limit = self.soft_limit.min(plain_bytes / 2).max(MIN_BODY);

@@ -44,8 +44,9 @@ use engine::{BuildContext, Outbox, OutboxSink};
 use tokio_util::sync::CancellationToken;
 
 pub use compression::Compression;
+pub use settings::CatchUp;
 
-pub(crate) use client::{Endpoint, Http, Transport, bearer};
+pub(crate) use client::{Endpoint, Http, Transport, bearer, secret_value};
 pub(crate) use fit::{Fit, fit, json_bytes};
 pub(crate) use protocol::{Packed, Parcel, Protocol, Rejected, Reply, Request, Verdict, batch_id, excerpt};
 pub(crate) use settings::{Common, Most, Settings};

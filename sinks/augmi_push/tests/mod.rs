@@ -7,7 +7,6 @@
 mod fleet;
 mod hours;
 mod logs;
-mod memory;
 mod receiver;
 mod receivers;
 mod settings;
@@ -22,7 +21,8 @@ use engine::{BuildContext, Event, Json, Kind, SinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{AugmiPush, CatchUp};
+use super::AugmiPush;
+use crate::testing::memory;
 use engine::plugin::AnySink;
 use memory::Memory;
 
