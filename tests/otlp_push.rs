@@ -310,6 +310,26 @@ async fn one_event_that_the_backend_refuses_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn a_push_of_large_events_stays_within_the_memory_budget() {
+    let home = Home::new();
+    let backend = Backend::start().await;
+    let sidecar = pushing(&home, &backend.url()).start().await;
+    let memory = sidecar.watch_memory();
+    // As large as they get behind truncate, and of the sort that grows most as OTLP.
+    let numbers = format!("[{}0]", "0,".repeat(30_000));
+    let members: Vec<String> = (0..4000).map(|at| format!("\"k{at}\":{at}")).collect();
+    let members = members.join(",");
+    for at in 0..60 {
+        let kind = ["llm_call", "log", "metric"][at % 3];
+        let event = format!(r#"{{"kind":"{kind}","name":"n","input":{numbers},"attributes":{{{members}}}}}"#);
+        send(&sidecar, event).await;
+    }
+    eventually("all is pushed", async || pushed(&home) == 60).await;
+    memory.assert_within_budget();
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn no_header_is_shown_by_any_command_log_line_or_answer() {
     let home = Home::new();
     let backend = Backend::start().await;

@@ -94,6 +94,10 @@ fn attributes(out: &mut Writer, event: &Event, own: &Own<'_>, names: &Names, too
         None => all.carry("name", event.name.as_deref()),
     }
     all.field("session_id", "gen_ai.conversation.id", event.session_id.as_deref());
+    if let Some(session) = &event.session_id {
+        // By this name backends group traces.
+        all.want("session.id", session);
+    }
     all.field("agent_id", "gen_ai.agent.id", event.agent_id.as_deref());
     for (field, key, body) in [("input", names.input, &event.input), ("output", names.output, &event.output)] {
         all.field(field, key, body.as_ref().map(content).as_deref());

@@ -48,6 +48,7 @@ fn a_model_call_is_a_span_with_the_names_of_the_conventions() {
     has("gen_ai.operation.name", json!({ "stringValue": "chat" }));
     has("gen_ai.request.model", json!({ "stringValue": "model-a" }));
     has("gen_ai.conversation.id", json!({ "stringValue": "s" }));
+    has("session.id", json!({ "stringValue": "s" }));
     has("gen_ai.usage.input_tokens", json!({ "intValue": "12" }));
     has("gen_ai.input.messages", json!({ "stringValue": r#"[{"role":"user"}]"# }));
     has("gen_ai.output.messages", json!({ "stringValue": "hello" }));

@@ -324,9 +324,10 @@ fn id_of(text: Option<Cow<'_, str>>) -> Result<Option<String>, Malformed> {
     }
 }
 
-/// An input or output, of the text that stands for it: JSON, or else a string.
+/// An input or output, of the text that stands for it: JSON, or else a string. `null` is as good as none.
 fn content(text: Cow<'_, str>) -> Option<Json> {
-    Json::parse(&text).or_else(|_| Json::parse(&quoted(&text))).ok()
+    let json = Json::parse(&text).or_else(|_| Json::parse(&quoted(&text))).ok();
+    json.filter(|json| json.as_str() != "null")
 }
 
 /// The event's own attributes.

@@ -161,6 +161,7 @@ fn key() -> impl Strategy<Value = String> {
         "severity_number",
         "severity_text",
         "service.name",
+        "session.id",
         "span_id",
         "value",
     ]);
@@ -250,13 +251,16 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
     fn any_event_comes_back_as_it_was(event in any_event()) {
         prop_assert_eq!(&Event::from_json(&event.to_json()).unwrap(), &event, "it is one that /v1/events takes");
         comes_back(&event);
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn events_of_many_agents_come_back_from_one_request(events in vec(any_event(), 0..12)) {
         for dialect in DIALECTS {

@@ -59,6 +59,7 @@ function noteOf({ name, type }, { sum }) {
     sample: say("sample_dropped_total", "dropped"),
     sqlite_store: say("store_events_total", "stored"),
     augmi_push: say("push_events_total", "pushed"),
+    otlp_push: say("push_events_total", "pushed"),
   };
   return notes[type] ?? say("admitted_events_total", "taken") ?? "";
 }
@@ -66,7 +67,7 @@ function noteOf({ name, type }, { sum }) {
 function toneOf({ name }, { sum }) {
   const bad = ["queue_lost_total", "store_failures_total", "push_breaker_open", "store_deleted_unsent_total"];
   if (bad.some((figure) => sum(figure, name) > 0)) return "bad";
-  return ["refused_total", "push_rejected_total", "ingest_rejected_total"].some((figure) => sum(figure, name) > 0) ? "warn" : "";
+  return ["refused_total", "push_rejected_total", "otlp_push_rejected_total", "ingest_rejected_total"].some((figure) => sum(figure, name) > 0) ? "warn" : "";
 }
 
 const COLUMNS = [
