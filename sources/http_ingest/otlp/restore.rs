@@ -199,11 +199,12 @@ impl<'a> Told<'a> {
                 _ => None,
             };
         }
+        let places = TEXTS.map(|field| self.place(field));
         each(bytes, list, |attribute| {
             let key = field(attribute, 1)?.map(Field::text).unwrap_or_default();
-            for (text, field) in texts.iter_mut().zip(TEXTS) {
+            for (text, place) in texts.iter_mut().zip(places) {
                 if text.is_none()
-                    && self.place(field) == Some(&*key)
+                    && place == Some(&*key)
                     && let (_, Value::Text(told)) = key_value(attribute)?
                 {
                     *text = Some(told);
@@ -307,7 +308,10 @@ fn field(bytes: &[u8], wanted: u64) -> Result<Option<Field<'_>>, Malformed> {
 fn texts(list: &str) -> Result<Vec<String>, Malformed> {
     /// There are no more fields and conventions than this.
     const MOST: usize = 64;
-    let texts: Option<Vec<String>> = serde_json::from_str(list).ok();
+    /// Nor is any of them long. Read before it is known how many they are, they would cost more than they weigh.
+    const MOST_BYTES: usize = 16 * 1024;
+    let texts: Option<Vec<String>> =
+        Some(list).filter(|list| list.len() <= MOST_BYTES).and_then(|list| serde_json::from_str(list).ok());
     texts
         .filter(|texts| texts.len() <= MOST)
         .ok_or(Malformed("openclaw_trace.event.fields or .added is no list of at most 64 texts"))

@@ -339,6 +339,10 @@ fn who_sets_these_attributes_is_held_to_the_limits_of_events() {
         assert_eq!((decoded.events.len(), decoded.rejected), (0, 1), "{wrong}");
         assert!(decoded.problem.as_ref().unwrap().contains(said), "{:?}", decoded.problem);
     }
+    let many = vec![r#"{"stringValue":""}"#; 100].join(",");
+    let listed =
+        ours(&format!(r#"{{"key":"openclaw_trace.event.added","value":{{"arrayValue":{{"values":[{many}]}}}}}}"#));
+    assert_eq!((listed.events.len(), listed.rejected), (0, 1));
     assert!(span(&text("id", "x")).problem.unwrap().contains("not a UUID"));
     let kind = span(&format!("{},{}", text("id", &id), text("kind", "No Kind")));
     assert!(kind.problem.unwrap().contains("no kind"));
