@@ -76,10 +76,10 @@ impl Checkpoint for Store {
                 store.push(event);
             }
         }
-        if !matches!(fate, Some(Fate::StoredOnly)) {
-            if let Some(state) = state {
-                *self.state.lock().unwrap() = Some(state);
-            }
+        if !matches!(fate, Some(Fate::StoredOnly))
+            && let Some(state) = state
+        {
+            *self.state.lock().unwrap() = Some(state);
         }
         Ok(receipt)
     }
