@@ -1,8 +1,6 @@
 //! What the tests of this crate share.
 
-use std::time::Duration;
-
-use engine::{Admission, Batch, BuildContext, Event, Kind, Receipt, metrics::Metrics};
+use engine::{Admission, Batch, BuildContext, Event, Kind, Receipt};
 
 /// A context as the runtime would pass it.
 pub(crate) fn context() -> BuildContext {

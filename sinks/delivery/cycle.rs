@@ -9,7 +9,7 @@
 //!    parcel of their own has brought home.
 //! 5. A batch that is refused whole is halved until the guilty event stands alone.
 //!    It is quarantined once the receiver has confirmed another in this cycle, at the same door where it
-//!    has several. A receiver, or a door, that confirms nothing and refuses more than [`MAX_SUSPECTS`] events one by one is itself at
+//!    has several. A receiver, or a door, that confirms nothing and refuses more than a few ([`MAX_SUSPECTS`](super::progress::MAX_SUSPECTS)) events one by one is itself at
 //!    fault, and nothing is quarantined.
 //! 6. The requests of one cycle are bounded: by `max_tries` for a batch that fails, by
 //!    [`MAX_SEARCH_REQUESTS`] for the search for guilty events.
@@ -25,12 +25,10 @@ use tracing::{debug, info, warn};
 use super::breaker::Breaker;
 use super::meters::Meters;
 use super::pace::Pace;
+use super::progress::Progress;
 use super::state::{State, now_millis};
 use super::stop::Stop;
 use super::{Packed, Parcel, Protocol, Rejected, Settings, Transport, Verdict};
-
-/// Events refused alone before anything is confirmed, up to which the fault is taken to be theirs.
-const MAX_SUSPECTS: usize = 3;
 
 /// Requests for halves of refused batches, in one cycle. Finding one guilty event among 500 takes
 /// about 18; what is left over is found by the next cycle.
@@ -142,49 +140,6 @@ fn held_back(verdict: Verdict) -> Result<Attempt, Failure> {
     }
 }
 
-/// What lives through one cycle.
-struct Progress {
-    tries: u32,
-    confirmed: usize,
-    /// Requests that were confirmed.
-    requests: u32,
-    /// The receiver's doors that have taken an event.
-    open: BTreeSet<usize>,
-    suspects: Vec<Suspect>,
-}
-
-/// An event that was refused when it stood alone.
-struct Suspect {
-    door: usize,
-    trace_id: TraceId,
-    reason: String,
-}
-
-impl Progress {
-    fn suspect(&mut self, door: usize, trace_id: TraceId, reason: String) {
-        // Met a second time where another parcel of its batch had to be tried again.
-        if self.suspects.iter().all(|known| known.trace_id != trace_id) {
-            self.suspects.push(Suspect { door, trace_id, reason });
-        }
-    }
-
-    /// Those that are guilty: the same door has taken others.
-    fn take_guilty(&mut self) -> Vec<(TraceId, String)> {
-        let (guilty, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.suspects).into_iter().partition(|suspect| self.open.contains(&suspect.door));
-        self.suspects = others;
-        guilty.into_iter().map(|suspect| (suspect.trace_id, suspect.reason)).collect()
-    }
-
-    /// What was said at a door that refuses everything.
-    fn refused_everything(&self) -> Option<&str> {
-        let refused = |door| self.suspects.iter().filter(|suspect| suspect.door == door).count();
-        let found = self.suspects.iter().find(|suspect| refused(suspect.door) > MAX_SUSPECTS)?;
-        // Only the status: the rest may quote an event.
-        Some(found.reason.split(": ").next().unwrap_or_default())
-    }
-}
-
 /// The worker: what it sends with, and what it remembers from cycle to cycle.
 pub(crate) struct Pusher {
     pub(super) settings: Arc<Settings>,
@@ -243,7 +198,7 @@ impl Pusher {
     /// Sends everything that waits. `tries` is for the first batch: a probe has one; once the
     /// receiver has confirmed something, all have `max_tries`.
     pub(super) async fn cycle(&mut self, stop: &Stop, tries: u32, max_tries: u32) -> End {
-        let mut progress = Progress { tries, confirmed: 0, requests: 0, open: BTreeSet::new(), suspects: Vec::new() };
+        let mut progress = Progress::new(tries);
         let mut todo: Vec<Range> = Vec::new();
         if let Some(until) = self.unfinished.take() {
             todo.push(Range { after: 0, until, count: self.settings.batch_events });
@@ -279,7 +234,7 @@ impl Pusher {
                 Ok(Step::Empty) => break End::Done,
                 Ok(Step::Settled(until)) => {
                     cursor = cursor.max(until);
-                    if progress.suspects.is_empty() {
+                    if progress.has_no_suspects() {
                         self.cursor = cursor;
                     }
                     todo.extend(rest_of(planned, until));
@@ -315,7 +270,7 @@ impl Pusher {
         }
         // Without a confirmation an end that is not the end of all events proves nothing.
         if matches!(end, End::Done) {
-            progress.open.extend(progress.suspects.iter().map(|suspect| suspect.door));
+            progress.nothing_else_waits();
         }
         match self.quarantine_all(progress.take_guilty()).await {
             Ok(()) => end,
@@ -407,8 +362,11 @@ impl Pusher {
             };
             match verdict {
                 Verdict::Confirmed(rejected) => {
-                    progress.open.insert(self.protocol.door(&ids));
+                    let (door, before) = (self.protocol.door(&ids), progress.confirmed);
                     self.confirm(ids, rejected, progress).await?;
+                    if progress.confirmed > before {
+                        progress.took(door);
+                    }
                 }
                 Verdict::Refused { reason, .. } if ids.len() == 1 => {
                     progress.suspect(self.protocol.door(&ids), ids[0], reason);

@@ -27,6 +27,7 @@ mod held;
 mod live;
 mod meters;
 mod pace;
+mod progress;
 mod protocol;
 mod retry_after;
 mod schedule;
