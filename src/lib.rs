@@ -53,6 +53,7 @@ pub fn builtin() -> Registry {
         .with_sink::<sinks::ClickHouse>()
         .with_sink::<sinks::FileSink>()
         .with_sink::<sinks::Console>()
+        .with_sink::<sinks::OtlpPush>()
 }
 
 /// The whole program, with these plugins: reads the command line and the environment.

@@ -97,7 +97,21 @@ async fn hostile_requests_at_once_stay_within_the_memory_budget() {
         })
         .collect();
     let metric = bytes(2, &[bytes(1, b"m"), bytes(7, &[series, vec![0x10, 2, 0x18, 1]].concat())].concat());
+    // What says that it is an event of ours, and then is too much.
+    let told = |key: &str, value: &[u8]| {
+        let key = format!("openclaw_trace.event.{key}");
+        bytes(9, &[bytes(1, key.as_bytes()), bytes(2, value)].concat())
+    };
+    let text = |text: &[u8]| bytes(1, text);
+    let id = told("id", &text(b"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3"));
+    let ours = |more: &[u8]| span(&[id.clone(), told("kind", &text(b"log")), more.to_vec()].concat());
+    let list = told("fields", &bytes(5, &bytes(1, &text(b"")).repeat(900_000)));
+    let object = told("attributes", &text(format!("{{\"a\":\"{}\"}}", "x".repeat(3_900_000)).as_bytes()));
     let bodies = [
+        ("/v1/traces", "application/x-protobuf", ours(&bytes(9, b"").repeat(1_800_000))),
+        ("/v1/traces", "application/x-protobuf", ours(&control)),
+        ("/v1/traces", "application/x-protobuf", ours(&list)),
+        ("/v1/traces", "application/x-protobuf", ours(&object)),
         ("/v1/traces", "application/x-protobuf", wrap(&bytes(2, b"").repeat(1_900_000))),
         ("/v1/traces", "application/x-protobuf", span(&bytes(9, b"").repeat(1_900_000))),
         ("/v1/traces", "application/x-protobuf", span(&control)),

@@ -29,18 +29,10 @@ use engine::{BuildContext, Problem, Problems, Reads, SinkConfig, Timestamp, Trac
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{self, Common, Compression, Endpoint, Http, Most, Packed, Protocol, Reply, Settings, Verdict};
+use crate::delivery::{
+    self, CatchUp, Common, Compression, Endpoint, Http, Most, Packed, Protocol, Reply, Settings, Verdict,
+};
 use wire::Packer;
-
-/// How the backlog of an outage is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CatchUp {
-    /// In about the time that the outage lasted.
-    Paced,
-    /// As fast as the receiver takes it.
-    AtOnce,
-}
 
 /// Sends the events of a store to the Augmi API, in batches. `inputs` names that store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

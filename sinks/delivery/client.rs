@@ -70,6 +70,13 @@ impl Endpoint {
         self
     }
 
+    /// A place below it: `path` added to its own, the query kept.
+    pub(crate) fn below(&self, path: &str) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
+        Self(url)
+    }
+
     /// Whether what is sent can be read on the way: plain HTTP to another machine. Names that only
     /// exist inside Fly.io's encrypted private network do not count.
     pub(crate) fn is_exposed(&self) -> bool {
@@ -229,6 +236,19 @@ mod tests {
             let problem = Endpoint::parse(text).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_place_below_an_endpoint_keeps_its_path_and_query() {
+        for (base, below) in [
+            ("https://a.example", "https://a.example/v1/logs"),
+            ("https://a.example:4318/", "https://a.example:4318/v1/logs"),
+            ("https://a.example/api/public/otel/", "https://a.example/api/public/otel/v1/logs"),
+        ] {
+            assert_eq!(Endpoint::parse(base).unwrap().below("v1/logs").to_string(), below);
+        }
+        let keyed = Endpoint::parse("https://a.example/otlp?key=k").unwrap().below("v1/logs");
+        assert_eq!(keyed.0.as_str(), "https://a.example/otlp/v1/logs?key=k");
     }
 
     #[test]

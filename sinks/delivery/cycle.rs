@@ -8,8 +8,8 @@
 //! 4. The tries of one batch carry the same events and the same `batch_id`, but for those that a
 //!    parcel of their own has brought home.
 //! 5. A batch that is refused whole is halved until the guilty event stands alone.
-//!    It is quarantined once the receiver has confirmed another in this cycle. A receiver that
-//!    confirms nothing and refuses more than [`MAX_SUSPECTS`] events one by one is itself at
+//!    It is quarantined once the receiver has confirmed another in this cycle, at the same door where it
+//!    has several. A receiver, or a door, that confirms nothing and refuses more than a few ([`MAX_SUSPECTS`](super::progress::MAX_SUSPECTS)) events one by one is itself at
 //!    fault, and nothing is quarantined.
 //! 6. The requests of one cycle are bounded: by `max_tries` for a batch that fails, by
 //!    [`MAX_SEARCH_REQUESTS`] for the search for guilty events.
@@ -25,12 +25,10 @@ use tracing::{debug, info, warn};
 use super::breaker::Breaker;
 use super::meters::Meters;
 use super::pace::Pace;
+use super::progress::Progress;
 use super::state::{State, now_millis};
 use super::stop::Stop;
 use super::{Packed, Parcel, Protocol, Rejected, Settings, Transport, Verdict};
-
-/// Events refused alone before anything is confirmed, up to which the fault is taken to be theirs.
-const MAX_SUSPECTS: usize = 3;
 
 /// Requests for halves of refused batches, in one cycle. Finding one guilty event among 500 takes
 /// about 18; what is left over is found by the next cycle.
@@ -142,25 +140,6 @@ fn held_back(verdict: Verdict) -> Result<Attempt, Failure> {
     }
 }
 
-/// What lives through one cycle.
-struct Progress {
-    tries: u32,
-    confirmed: usize,
-    /// Requests that were confirmed.
-    requests: u32,
-    /// Refused, and each stood alone.
-    suspects: Vec<(TraceId, String)>,
-}
-
-impl Progress {
-    fn suspect(&mut self, trace_id: TraceId, reason: String) {
-        // Met a second time where another parcel of its batch had to be tried again.
-        if self.suspects.iter().all(|(known, _)| *known != trace_id) {
-            self.suspects.push((trace_id, reason));
-        }
-    }
-}
-
 /// The worker: what it sends with, and what it remembers from cycle to cycle.
 pub(crate) struct Pusher {
     pub(super) settings: Arc<Settings>,
@@ -219,7 +198,7 @@ impl Pusher {
     /// Sends everything that waits. `tries` is for the first batch: a probe has one; once the
     /// receiver has confirmed something, all have `max_tries`.
     pub(super) async fn cycle(&mut self, stop: &Stop, tries: u32, max_tries: u32) -> End {
-        let mut progress = Progress { tries, confirmed: 0, requests: 0, suspects: Vec::new() };
+        let mut progress = Progress::new(tries);
         let mut todo: Vec<Range> = Vec::new();
         if let Some(until) = self.unfinished.take() {
             todo.push(Range { after: 0, until, count: self.settings.batch_events });
@@ -240,13 +219,11 @@ impl Pusher {
             if progress.confirmed > 0 {
                 progress.tries = max_tries;
                 // Now, and not at the cycle's end: while events keep coming, it does not end.
-                if let Err(failure) = self.quarantine_all(std::mem::take(&mut progress.suspects)).await {
+                if let Err(failure) = self.quarantine_all(progress.take_guilty()).await {
                     break End::Failed(failure);
                 }
-            } else if progress.suspects.len() > MAX_SUSPECTS {
-                let (_, reason) = progress.suspects.swap_remove(0);
-                // Only the status: the rest may quote an event.
-                let status = reason.split(": ").next().unwrap_or_default();
+            }
+            if let Some(status) = progress.refused_everything() {
                 break End::Failed(Failure::receiver(format!(
                     "{status} to every event, one by one: nothing is quarantined; {}",
                     self.settings.help
@@ -257,7 +234,7 @@ impl Pusher {
                 Ok(Step::Empty) => break End::Done,
                 Ok(Step::Settled(until)) => {
                     cursor = cursor.max(until);
-                    if progress.suspects.is_empty() {
+                    if progress.has_no_suspects() {
                         self.cursor = cursor;
                     }
                     todo.extend(rest_of(planned, until));
@@ -292,12 +269,13 @@ impl Pusher {
             (_, None) => {}
         }
         // Without a confirmation an end that is not the end of all events proves nothing.
-        if (progress.confirmed > 0 || matches!(end, End::Done))
-            && let Err(failure) = self.quarantine_all(progress.suspects).await
-        {
-            return End::Failed(failure);
+        if matches!(end, End::Done) {
+            progress.nothing_else_waits();
         }
-        end
+        match self.quarantine_all(progress.take_guilty()).await {
+            Ok(()) => end,
+            Err(failure) => End::Failed(failure),
+        }
     }
 
     /// Sends one batch, with retries.
@@ -337,13 +315,22 @@ impl Pusher {
         if let Err(verdict) = prepared {
             return held_back(verdict);
         }
-        let parcels = match self.load(*range).await? {
-            Packed::Empty => return Ok(Attempt::Over(Step::Empty)),
-            Packed::Unsendable { cursor, trace_id, reason } => {
-                self.quarantine(trace_id, &reason).await?;
-                return Ok(Attempt::Over(Step::Settled(cursor)));
+        let parcels = loop {
+            match self.load(*range).await? {
+                Packed::Empty => return Ok(Attempt::Over(Step::Empty)),
+                Packed::Unsendable { cursor, trace_id, reason } => {
+                    self.quarantine(trace_id, &reason).await?;
+                    return Ok(Attempt::Over(Step::Settled(cursor)));
+                }
+                Packed::Unwanted(ids) => {
+                    self.outbox.confirm(&ids).await?;
+                    self.meters.left_out.inc_by(ids.len() as u64);
+                    if stop.is_requested() {
+                        return Ok(Attempt::Over(Step::Stopped));
+                    }
+                }
+                Packed::Parcels(parcels) => break parcels,
             }
-            Packed::Parcels(parcels) => parcels,
         };
         // What is not brought home yet.
         let mut left: BTreeSet<Cursor> = parcels.iter().flat_map(|parcel| parcel.cursors.iter().copied()).collect();
@@ -374,8 +361,16 @@ impl Pusher {
                 }
             };
             match verdict {
-                Verdict::Confirmed(rejected) => self.confirm(ids, rejected, progress).await?,
-                Verdict::Refused { reason, .. } if ids.len() == 1 => progress.suspect(ids[0], reason),
+                Verdict::Confirmed(rejected) => {
+                    let (door, before) = (self.protocol.door(&ids), progress.confirmed);
+                    self.confirm(ids, rejected, progress).await?;
+                    if progress.confirmed > before {
+                        progress.took(door);
+                    }
+                }
+                Verdict::Refused { reason, .. } if ids.len() == 1 => {
+                    progress.suspect(self.protocol.door(&ids), ids[0], reason);
+                }
                 Verdict::Refused { too_large, .. } => {
                     if too_large {
                         let before = self.soft_limit;

@@ -7,6 +7,7 @@ use engine::metrics::{IntCounter, IntCounterVec, IntGauge, Metrics};
 pub(crate) struct Meters {
     pub(super) confirmed: IntCounter,
     pub(super) quarantined: IntCounter,
+    pub(super) left_out: IntCounter,
     requests: IntCounterVec,
     pub(super) retries: IntCounter,
     pub(super) pending: IntGauge,
@@ -23,6 +24,11 @@ impl Meters {
                 component,
                 "push_rejected_total",
                 "Events set aside because the receiver will never take them.",
+            ),
+            left_out: metrics.counter(
+                component,
+                "push_left_out_total",
+                "Events that this receiver is not sent, by the settings.",
             ),
             requests: metrics.counter_by(component, "push_requests_total", requests, "status"),
             retries: metrics.counter(component, "push_retries_total", "Push requests that repeated a failed one."),

@@ -27,6 +27,7 @@ mod held;
 mod live;
 mod meters;
 mod pace;
+mod progress;
 mod protocol;
 mod retry_after;
 mod schedule;
@@ -44,6 +45,7 @@ use engine::{BuildContext, Outbox, OutboxSink};
 use tokio_util::sync::CancellationToken;
 
 pub use compression::Compression;
+pub use settings::CatchUp;
 
 pub(crate) use client::{Endpoint, Http, Transport, bearer, secret_value};
 pub(crate) use fit::{Fit, fit, json_bytes, written_bytes};

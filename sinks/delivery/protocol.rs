@@ -35,6 +35,12 @@ pub(crate) trait Protocol: Send + Sync {
     /// What the answer to a parcel of these events means.
     fn judge(&mut self, reply: &Reply, sent: &[TraceId]) -> Verdict;
 
+    /// Which of the receiver's doors a parcel of these events goes through, where it has several: that one
+    /// takes events proves nothing of another.
+    fn door(&self, _sent: &[TraceId]) -> usize {
+        0
+    }
+
     /// No whole answer came.
     fn unanswered(&mut self) {}
 }
@@ -73,6 +79,8 @@ pub(crate) enum Packed {
     Empty,
     /// Its first event can never be sent.
     Unsendable { cursor: Cursor, trace_id: TraceId, reason: String },
+    /// Some of its events are not for this receiver, by its settings: they are settled without it.
+    Unwanted(Vec<TraceId>),
     /// As many of its first events as fit, each in one of these, which may each hold some of them;
     /// never none.
     Parcels(Vec<Parcel>),

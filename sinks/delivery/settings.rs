@@ -5,11 +5,23 @@ use std::time::Duration;
 
 use engine::config::{Size, Time};
 use engine::{BuildContext, Problem, Problems};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 
 /// Longest time that is taken for a setting. Beyond it, sums of times could overflow.
 const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
+
+/// How the backlog of an outage is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// In about the time that the outage lasted.
+    Paced,
+    /// As fast as the receiver takes it.
+    AtOnce,
+}
 
 /// The keys as their author wrote them.
 #[derive(Debug, Clone, Copy)]

@@ -19,9 +19,6 @@ pub enum Format {
     Otlp,
 }
 
-/// Events in one request of OTLP.
-const IN_REQUEST: usize = 200;
-
 /// The columns of CSV.
 const COLUMNS: [&str; 19] = [
     "trace_id",
@@ -89,10 +86,7 @@ impl<W: Write> EventWriter<W> {
             To::Table(table) => events.iter().try_for_each(|event| {
                 table.write_record(cells(event).iter().map(|cell| cell.as_bytes())).map_err(of_output)
             }),
-            To::Requests(out) => events
-                .chunks(IN_REQUEST)
-                .flat_map(crate::otlp::requests)
-                .try_for_each(|request| writeln!(out, "{request}")),
+            To::Requests(out) => crate::otlp::lines(events, out),
         }
     }
 

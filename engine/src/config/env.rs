@@ -175,21 +175,26 @@ impl Reader<'_> {
 
     fn long(&mut self, name: &str, value: &str) {
         let parts: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
-        match self.resolve(&parts) {
-            Ok(path) => {
+        let found = self.resolve(&parts);
+        // In a table of secrets any name is one, and one that ends so is meant for a file.
+        let is_free = found.as_ref().is_ok_and(|path| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            path.len() > 3 && self.by_schema(&path, is_secret_at)
+        });
+        let in_file = if is_free || found.is_err() { self.secret_in_file(&parts) } else { None };
+        match (in_file, found) {
+            (Some(path), _) => {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let base = name.strip_suffix(FILE).unwrap_or(name);
+                if let Some(text) = self.text_of(name, base, value) {
+                    self.layers.put(name, &path, &text);
+                }
+            }
+            (None, Ok(path)) => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 self.put(name, false, &path, value);
             }
-            Err(message) => match self.secret_in_file(&parts) {
-                Some(path) => {
-                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                    let base = name.strip_suffix(FILE).unwrap_or(name);
-                    if let Some(text) = self.text_of(name, base, value) {
-                        self.layers.put(name, &path, &text);
-                    }
-                }
-                None => self.error(name, message),
-            },
+            (None, Err(message)) => self.error(name, message),
         }
     }
 

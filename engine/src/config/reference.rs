@@ -43,7 +43,11 @@ fn write_keys(out: &mut String, path: &str, keys: &[DescribedKey]) {
             Value::String(text) if text.is_empty() => "empty".to_owned(),
             value => format!("`{value}`"),
         };
-        let secret = if key.secret { " A secret: never shown; may come in a file (`…_FILE`)." } else { "" };
+        let secret = match &key.default {
+            _ if !key.secret => "",
+            Value::Object(_) => " Secrets: never shown; each may come in a file (`…__KEY_FILE`).",
+            _ => " A secret: never shown; may come in a file (`…_FILE`).",
+        };
         let summary = key.summary.replace('|', "\\|");
         let variable = format!("TRACE_{path}__{}", key.name.to_uppercase());
         let _ = writeln!(out, "| `{}` | {default} | {summary}{secret} | `{variable}` |", key.name);

@@ -3,7 +3,7 @@
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use super::typed::is_secret;
+use super::typed::{is_secret, is_table_of_secrets};
 use super::{Section, Table, tables};
 use crate::plugin::{BuildContext, Problems, Registry};
 
@@ -29,7 +29,7 @@ pub struct DescribedKey {
     pub summary: String,
     /// Its default, as JSON; `null` where there is none.
     pub default: Value,
-    /// Whether it holds a secret.
+    /// Whether it holds a secret, or is a table of them.
     pub secret: bool,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn describe_keys(schema: &Schema) -> Vec<DescribedKey> {
         name: name.clone(),
         summary: text(key),
         default: key.get("default").cloned().unwrap_or(Value::Null),
-        secret: is_secret(key, root),
+        secret: is_secret(key, root) || is_table_of_secrets(key, root),
     };
     properties.into_iter().flatten().map(key).collect()
 }

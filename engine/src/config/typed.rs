@@ -272,7 +272,8 @@ fn schema_at<'s>(root: &'s Value, key: &str) -> Option<(&'s Value, &'s Value)> {
     let mut schema = root;
     for part in key.split('.').filter(|part| !part.is_empty()) {
         let here = resolve(schema, root);
-        schema = here.get("properties").and_then(|p| p.get(part)).or_else(|| here.get("items"))?;
+        let named = here.get("properties").and_then(|p| p.get(part)).or_else(|| here.get("items"));
+        schema = named.or_else(|| here.get("additionalProperties").filter(|each| each.is_object()))?;
     }
     Some((schema, root))
 }
@@ -280,6 +281,41 @@ fn schema_at<'s>(root: &'s Value, key: &str) -> Option<(&'s Value, &'s Value)> {
 /// Whether a key holds a secret: the schema says `writeOnly`.
 pub(super) fn is_secret(schema: &Value, root: &Value) -> bool {
     resolve(schema, root).get("writeOnly") == Some(&Value::Bool(true))
+}
+
+/// Whether a key is a table whose every value is a secret, such as the headers of a request.
+pub(super) fn is_table_of_secrets(schema: &Value, root: &Value) -> bool {
+    resolve(schema, root).get("additionalProperties").is_some_and(|each| is_secret(each, root))
+}
+
+/// The value as it may be shown: without its secrets, however deep they are.
+pub(super) fn masked(value: &Value, schema: &Value, root: &Value) -> Value {
+    let schema = resolve(schema, root);
+    let variants = ["oneOf", "anyOf", "allOf"];
+    let below = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
+    let shapes = || std::iter::once(schema).chain(variants.iter().flat_map(|name| below(name)));
+    if is_secret(schema, root) {
+        return if value == "" { value.clone() } else { Value::from("[secret]") };
+    }
+    match value {
+        Value::Object(table) => {
+            let show = |(key, value): (&String, &Value)| {
+                let of_key = |shape: &'_ Value| {
+                    let named = resolve(shape, root).get("properties").and_then(|keys| keys.get(key)).cloned();
+                    named.or_else(|| resolve(shape, root).get("additionalProperties").cloned())
+                };
+                let shown =
+                    shapes().filter_map(of_key).fold(value.clone(), |value, of_key| masked(&value, &of_key, root));
+                (key.clone(), shown)
+            };
+            Value::Object(table.iter().map(show).collect())
+        }
+        Value::Array(items) => match schema.get("items") {
+            Some(each) => items.iter().map(|item| masked(item, each, root)).collect(),
+            None => value.clone(),
+        },
+        _ => value.clone(),
+    }
 }
 
 /// Whether the key of this path holds a secret.

@@ -319,7 +319,11 @@ impl Event {
             return Self::from_json(text);
         }
         let fields = Fields::read(text)?;
-        if fields.has_identity() { fields.into_event(TraceId::new) } else { Err(EventError::field("trace_id", "is missing")) }
+        if fields.has_identity() {
+            fields.into_event(TraceId::new)
+        } else {
+            Err(EventError::field("trace_id", "is missing"))
+        }
     }
 
     /// The JSON that [`Event::from_json`] reads.

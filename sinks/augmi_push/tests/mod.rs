@@ -7,7 +7,6 @@
 mod fleet;
 mod hours;
 mod logs;
-mod memory;
 mod receiver;
 mod receivers;
 mod settings;
@@ -23,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::AugmiPush;
+use crate::testing::memory;
 use engine::plugin::AnySink;
 use memory::Memory;
 

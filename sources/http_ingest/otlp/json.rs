@@ -9,7 +9,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::wire::Writer;
 
@@ -141,6 +143,7 @@ const METRIC: &[Known] = &[
         Message(&[("dataPoints", 1, Messages(EXPONENTIAL_POINT)), ("aggregationTemporality", 2, Integer)]),
     ),
     ("summary", 11, Message(&[("dataPoints", 1, Messages(SUMMARY_POINT))])),
+    ("metadata", 12, Messages(&KEY_VALUE)),
 ];
 
 /// The three requests: `ExportTraceServiceRequest` and its siblings.
@@ -265,13 +268,23 @@ impl Value<'_> {
     }
 
     fn integer<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
-        #[allow(clippy::cast_precision_loss)]
         match self.kind {
             Integer => self.out.writer.integer(self.number, value),
             Fixed64 => self.out.writer.fixed64(self.number, value),
-            Double => self.out.writer.fixed64(self.number, (value.cast_signed() as f64).to_bits()),
             _ => return Err(self.unfit()),
         }
+        Ok(())
+    }
+
+    /// A number as its text: the standard library reads it to the last bit, serde_json may be off by one.
+    fn double<E: serde::de::Error>(self, json: &str) -> Result<(), E> {
+        if json == "null" {
+            return Ok(());
+        }
+        // "NaN", "Infinity" and "-Infinity" are strings; so may any number be.
+        let text = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(json);
+        let value: f64 = text.parse().map_err(|_| self.unfit())?;
+        self.out.writer.fixed64(self.number, value.to_bits());
         Ok(())
     }
 }
@@ -287,6 +300,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
                 self.out.writer.end(begun);
                 self.out.check()
             }
+            Double => self.double(<&RawValue>::deserialize(deserializer)?.get()),
             _ => deserializer.deserialize_any(self),
         }
     }
@@ -318,14 +332,12 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
         #[allow(clippy::cast_possible_truncation)]
         match self.kind {
-            Double => self.out.writer.fixed64(self.number, value.to_bits()),
             // JavaScript writes 1.5e9 for a whole number.
             Integer | Fixed64 if value.fract() == 0.0 && value.abs() < 9.2e18 => {
-                return self.integer((value as i64).cast_unsigned());
+                self.integer((value as i64).cast_unsigned())
             }
-            _ => return Err(self.unfit()),
+            _ => Err(self.unfit()),
         }
-        Ok(())
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
@@ -343,10 +355,6 @@ impl<'de> Visitor<'de> for Value<'_> {
                 let signed = text.parse::<i64>().map(i64::cast_unsigned);
                 let value = signed.or_else(|_| text.parse::<u64>()).map_err(|_| self.unfit())?;
                 return self.integer(value);
-            }
-            Double => {
-                let value: f64 = text.parse().map_err(|_| self.unfit())?;
-                self.out.writer.fixed64(self.number, value.to_bits());
             }
             _ => return Err(self.unfit()),
         }

@@ -246,6 +246,9 @@ impl Metric<'_> {
         if !self.unit.is_empty() {
             out.add_text("otel.metric.unit", &self.unit);
         }
+        if self.falls {
+            out.add_json("otel.metric.monotonic", "false".to_owned());
+        }
         if let Some(interval) = interval {
             out.add_number("otel.metric.interval_ms", millis(interval));
         }

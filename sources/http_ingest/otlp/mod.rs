@@ -6,6 +6,8 @@
 //! | `/v1/logs` | log record | of kind `log` |
 //! | `/v1/metrics` | data point | of kind `metric`, where it adds something (`series.rs`) |
 //!
+//! What another openclaw-trace sent is made again as it was (`restore.rs`), with its identity.
+//!
 //! Protobuf and JSON go the same way: JSON is rewritten as protobuf first (`json.rs`), protobuf is
 //! read in place (`wire.rs`). Identities are made of what is sent, so that a request sent again is
 //! made of duplicates. Each span, record and point stands or falls alone; those that fall are told
@@ -17,6 +19,7 @@ mod log;
 mod metric;
 mod names;
 mod origin;
+mod restore;
 mod series;
 mod span;
 mod value;
@@ -29,6 +32,7 @@ use engine::Event;
 pub(super) use answer::Encoding;
 use metric::PointError;
 use origin::{Origin, field};
+use restore::Restored;
 pub(super) use series::{Changes, Series};
 use wire::{Malformed, Message};
 
@@ -199,7 +203,7 @@ struct Reading<'s> {
     realm: &'s str,
     bytes: usize,
     refused: Option<Refused>,
-    /// How often a log record was met that says the same.
+    /// How often a log record was met that says the same, or an event that names the same identity.
     repeats: HashMap<engine::TraceId, u64>,
     decoded: Decoded,
 }
@@ -228,6 +232,18 @@ impl Reading<'_> {
             if self.refused.is_some() {
                 break;
             }
+            match restore::read(self.signal, item.bytes()) {
+                Ok(Restored::No) => {}
+                Ok(Restored::Part) => continue,
+                Ok(Restored::Event(event)) => {
+                    self.told(*event);
+                    continue;
+                }
+                Err(error) => {
+                    self.reject(error);
+                    continue;
+                }
+            }
             match self.signal {
                 Signal::Traces => self.take(span::event(item.bytes(), origin, &name)),
                 Signal::Logs => self.record(item.bytes(), origin, &name),
@@ -241,6 +257,15 @@ impl Reading<'_> {
         match event {
             Ok(event) => self.add(event),
             Err(error) => self.reject(error),
+        }
+    }
+
+    /// An event that names its identity: told twice in one request it is one.
+    fn told(&mut self, event: Event) {
+        let met = self.repeats.entry(event.trace_id).or_insert(0);
+        *met += 1;
+        if *met == 1 {
+            self.add(event);
         }
     }
 
@@ -311,5 +336,7 @@ impl Reading<'_> {
     }
 }
 
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod tests;

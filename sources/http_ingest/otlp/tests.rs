@@ -333,10 +333,10 @@ fn a_value_nested_too_deep_is_rejected() {
     assert_eq!((decoded.events.len(), decoded.rejected), (1, 1));
 }
 
-/// Bodies as OpenClaw sent them.
+/// Bodies as OpenClaw sent them, and as another instance does.
 fn recorded() -> Vec<(Signal, Vec<u8>)> {
     let captures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/captures");
-    let mut bodies = Vec::new();
+    let mut bodies = sent_by_ourselves();
     for folder in ["content-proto", "retry-503-then-200", "v2026.9.6-local-3turns"] {
         for entry in std::fs::read_dir(captures.join(folder)).unwrap() {
             let path = entry.unwrap().path();
@@ -352,6 +352,24 @@ fn recorded() -> Vec<(Signal, Vec<u8>)> {
         }
     }
     bodies
+}
+
+fn sent_by_ourselves() -> Vec<(Signal, Vec<u8>)> {
+    use sinks::otlp::{Deltas, Dialect, Form, Packet, Resource, Signal as Sent};
+    let text = r#""name":"n","run_id":"r","session_id":"s","input":"i","output":[1],"attributes":{"a":1,"b": 2.5}}"#;
+    let dialect = Dialect { form: Form::Protobuf, deltas: Deltas::Sum };
+    let body = |(signal, sent, kind)| {
+        let event = Event::from_json(&format!(r#"{{"kind":"{kind}",{text}"#)).unwrap();
+        let mut body = Vec::new();
+        Packet::new(dialect, sent, &Resource::default(), [&event, &event]).write(&mut body).unwrap();
+        (signal, body)
+    };
+    let signals = [
+        (Signal::Traces, Sent::Traces, "llm_call"),
+        (Signal::Logs, Sent::Logs, "log"),
+        (Signal::Metrics, Sent::Metrics, "metric"),
+    ];
+    signals.map(body).into()
 }
 
 /// One way to spoil a body.

@@ -7,11 +7,11 @@ use engine::json::{Members, push_escaped, quoted};
 use super::wire::{Malformed, Message};
 
 /// Deeper values are refused: no reader downstream has to recurse deeper.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// The most bytes of JSON that one value may become. Control characters take six bytes there for one,
 /// so a body within its bounds could become several times the memory budget.
-const MAX_VALUE: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_VALUE: usize = 4 * 1024 * 1024;
 
 /// The most bytes of JSON that the attributes of one span, record or point may become, without what is
 /// its input and output. Less than a value, since a text that grows is held twice while it does.

@@ -63,6 +63,7 @@ function noteOf({ name, type }, { sum }) {
     console: say("console_events_shown_total", "shown"),
     augmi_push: say("push_events_total", "pushed"),
     clickhouse: say("push_events_total", "kept"),
+    otlp_push: say("push_events_total", "pushed"),
   };
   return notes[type] ?? say("admitted_events_total", "taken") ?? "";
 }
@@ -70,7 +71,7 @@ function noteOf({ name, type }, { sum }) {
 function toneOf({ name }, { sum }) {
   const bad = ["queue_lost_total", "store_failures_total", "push_breaker_open", "store_deleted_unsent_total", "file_write_failures_total"];
   if (bad.some((figure) => sum(figure, name) > 0)) return "bad";
-  const odd = ["refused_total", "push_rejected_total", "ingest_rejected_total", "file_lines_rejected_total", "console_events_discarded_total"];
+  const odd = ["refused_total", "push_rejected_total", "otlp_push_rejected_total", "ingest_rejected_total", "file_lines_rejected_total", "console_events_discarded_total"];
   return odd.some((figure) => sum(figure, name) > 0) ? "warn" : "";
 }
 

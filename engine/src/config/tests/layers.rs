@@ -123,6 +123,41 @@ fn secrets_are_masked_wherever_they_stand() {
 }
 
 #[test]
+fn secrets_below_a_key_are_masked_too_and_may_come_by_variable_or_file() {
+    static TEXT: &str = r#"[sources.ingest]
+type = "http_ingest"
+headers = { x-team = "hunter2", empty = "" }
+login = { how = "basic", user = "u", password = "hunter2" }
+[sinks.store]
+type = "sqlite_store"
+inputs = ["ingest"]
+path = "/data/x.db"
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "hunter2-of-file\n").unwrap();
+    let env = [
+        ("TRACE_SOURCES__INGEST__HEADERS__AUTHORIZATION", "hunter2"),
+        ("TRACE_SOURCES__INGEST__HEADERS__COOKIE_FILE", file.to_str().unwrap()),
+    ];
+    let settings = load(&inputs(TEXT, &env, &[]), &registry()).unwrap();
+    assert!(!format!("{:?}", settings.effective(&registry(), TABLES)).contains("hunter2"));
+    let shown = r#"{"authorization":"[secret]","cookie":"[secret]","empty":"","x-team":"[secret]"}"#;
+    assert_eq!(value(&settings, "sources.ingest.headers").0, shown);
+    assert!(value(&settings, "sources.ingest.login").0.contains(r#""user":"u""#));
+    let ingest: Ingest = typed(&settings.components[0].table).unwrap();
+    assert_eq!(ingest.headers["cookie"].reveal(), "hunter2-of-file");
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_repeated_wherever_it_stands() {
+    static TEXT: &str = "[sources.ingest]\ntype = \"http_ingest\"\nheaders = { authorization = 271828 }\n[sinks.s]\ntype = \"sqlite_store\"\ninputs = [\"ingest\"]\npath = \"x\"\n";
+    let found = errors(TEXT, &[], &[]);
+    assert!(found.len() == 1 && found[0].contains("headers.authorization"), "{found:?}");
+    assert!(!found[0].contains("271828"), "{found:?}");
+}
+
+#[test]
 fn the_programs_tables_are_read_with_their_defaults() {
     let settings = settings(&[("TRACE_API_PORT", "1234"), ("TRACE_API__ENABLED", "false")], &[]);
     let api: Api = settings.table("api").unwrap();

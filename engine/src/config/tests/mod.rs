@@ -29,6 +29,7 @@ struct Ingest {
     acknowledge: Acknowledge,
     limits: Limits,
     login: Option<Login>,
+    headers: std::collections::BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, serde::Serialize, JsonSchema)]
@@ -104,6 +105,7 @@ impl Default for Ingest {
             acknowledge: Acknowledge::Stored,
             limits: Limits::default(),
             login: None,
+            headers: std::collections::BTreeMap::new(),
         }
     }
 }

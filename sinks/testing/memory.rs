@@ -8,37 +8,37 @@ use async_trait::async_trait;
 use engine::{Cursor, Event, Outbox, OutboxError, TraceId, Unsent};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Unsent,
     Confirmed,
     Quarantined(String),
 }
 
 #[derive(Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     events: Mutex<Vec<(Event, Fate)>>,
     /// How many were dropped from the front.
     dropped: AtomicUsize,
     state: Mutex<HashMap<String, String>>,
     /// `confirm` fails while this is set.
-    pub(super) broken: AtomicBool,
+    pub(crate) broken: AtomicBool,
     /// How often `waiting` was called.
-    pub(super) polls: AtomicUsize,
+    pub(crate) polls: AtomicUsize,
 }
 
 impl Memory {
-    pub(super) fn with(events: &[Event]) -> std::sync::Arc<Self> {
+    pub(crate) fn with(events: &[Event]) -> std::sync::Arc<Self> {
         let memory = Self::default();
         memory.add(events);
         memory.into()
     }
 
-    pub(super) fn add(&self, events: &[Event]) {
+    pub(crate) fn add(&self, events: &[Event]) {
         self.events.lock().unwrap().extend(events.iter().map(|event| (event.clone(), Fate::Unsent)));
     }
 
     /// How many are unsent, confirmed, quarantined.
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let events = self.events.lock().unwrap();
         let count = |wanted: fn(&Fate) -> bool| events.iter().filter(|(_, fate)| wanted(fate)).count();
         (
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// Drops the first events that are confirmed, but for the count.
-    pub(super) fn forget_confirmed(&self) {
+    pub(crate) fn forget_confirmed(&self) {
         let mut events = self.events.lock().unwrap();
         let settled = events.iter().take_while(|(_, fate)| *fate == Fate::Confirmed).count();
         events.drain(..settled);
@@ -57,16 +57,16 @@ impl Memory {
     }
 
     /// How many there ever were, and how many of them were dropped.
-    pub(super) fn added(&self) -> (usize, usize) {
+    pub(crate) fn added(&self) -> (usize, usize) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         (dropped + self.events.lock().unwrap().len(), dropped)
     }
 
-    pub(super) fn fate(&self, id: TraceId) -> Fate {
+    pub(crate) fn fate(&self, id: TraceId) -> Fate {
         self.events.lock().unwrap().iter().find(|(event, _)| event.trace_id == id).unwrap().1.clone()
     }
 
-    pub(super) fn state_text(&self) -> String {
+    pub(crate) fn state_text(&self) -> String {
         self.state.lock().unwrap().values().cloned().collect()
     }
 
