@@ -61,6 +61,7 @@ pub fn builtin() -> Registry {
 /// Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.
 #[must_use]
 pub fn main_with(registry: Registry) -> ExitCode {
+    allocator::set_up();
     let args: Vec<OsString> = std::env::args_os().collect();
     // A variable that is no UTF-8 cannot name or set anything of ours.
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
