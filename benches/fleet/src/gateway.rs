@@ -1,6 +1,6 @@
 //! The gateway: the real binary with the shipped configuration, its ports and files of this run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -34,9 +34,9 @@ pub(crate) struct Gateway {
     tokens: Vec<String>,
     running: Option<Child>,
     client: reqwest::Client,
-    /// Of processes that have ended.
-    requests_before: u64,
-    requests_now: u64,
+    /// By status, of processes that have ended and of the one that runs.
+    requests_before: BTreeMap<String, u64>,
+    requests_now: BTreeMap<String, u64>,
 }
 
 impl Gateway {
@@ -66,8 +66,8 @@ impl Gateway {
             tokens,
             running: None,
             client: client.map_err(|error| error.to_string())?,
-            requests_before: 0,
-            requests_now: 0,
+            requests_before: BTreeMap::new(),
+            requests_now: BTreeMap::new(),
         })
     }
 
@@ -123,9 +123,22 @@ impl Gateway {
             && let Ok(text) = answer.text().await
         {
             let counts = text.lines().filter(|line| line.starts_with("openclaw_trace_ingest_requests_total{"));
-            self.requests_now = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+            let by_status = counts.filter_map(|line| {
+                let status = line.split_once("status=\"")?.1.split('"').next()?;
+                Some((status.to_owned(), line.rsplit(' ').next()?.parse().ok()?))
+            });
+            self.requests_now = by_status.collect();
         }
-        self.requests_before + self.requests_now
+        self.statuses().values().sum()
+    }
+
+    /// Batches by the status that answered them, over all of its lives.
+    pub(crate) fn statuses(&self) -> BTreeMap<String, u64> {
+        let mut all = self.requests_before.clone();
+        for (status, count) in &self.requests_now {
+            *all.entry(status.clone()).or_default() += count;
+        }
+        all
     }
 
     /// What it has taken so far.
@@ -150,7 +163,8 @@ impl Gateway {
         if let Some(mut child) = self.running.take() {
             child.kill().await.map_err(|error| error.to_string())?;
         }
-        self.requests_before += std::mem::take(&mut self.requests_now);
+        self.requests_before = self.statuses();
+        self.requests_now.clear();
         Ok(cost)
     }
 

@@ -94,6 +94,7 @@ async fn run(options: &Options) -> Result<bool, String> {
     seen.added = agents.iter().map(|agent| agent.added()).sum();
     seen.waiting = waiting(&agents);
     let confirmed = agents.iter().flat_map(|agent| agent.confirmed());
+    seen.statuses = gateway.statuses();
     (seen.confirmed, seen.missing) = gateway.look_for(confirmed)?;
     seen.print(options);
     if let Some(path) = &options.markdown {

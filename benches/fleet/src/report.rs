@@ -1,5 +1,6 @@
 //! What a run showed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::gateway::Cost;
@@ -15,6 +16,8 @@ pub(crate) struct Seen {
     pub(crate) drained: Option<Duration>,
     /// Of the gateway, before the outage and after it.
     pub(crate) costs: Vec<Cost>,
+    /// Batches by the status that answered them.
+    pub(crate) statuses: BTreeMap<String, u64>,
     pub(crate) added: usize,
     pub(crate) confirmed: usize,
     pub(crate) waiting: usize,
@@ -36,6 +39,7 @@ impl Seen {
                 time.as_secs_f64() / options.outage.as_secs_f64()
             )
         });
+        let statuses = self.statuses.iter().map(|(status, count)| format!("{status}: {count}"));
         let memory = self.costs.iter().map(|cost| cost.memory_kib).max().unwrap_or(0);
         let cpu: f64 = self.costs.iter().map(|cost| cost.cpu_seconds).sum();
         vec![
@@ -46,6 +50,7 @@ impl Seen {
             ("requests a second, steady", format!("{steady:.0}")),
             ("the most over an interval, after the outage", format!("{peak:.0}, {:.2} of steady", peak / steady)),
             ("the most in one second, after the outage", format!("{second}, {:.2} of steady", second as f64 / steady)),
+            ("answers by status, in all", statuses.collect::<Vec<_>>().join(", ")),
             ("time to drain", drained),
             ("gateway's peak memory", format!("{:.1} MiB", memory as f64 / 1024.0)),
             ("gateway's CPU, an event", format!("{:.0} us", cpu * 1e6 / self.confirmed.max(1) as f64)),
