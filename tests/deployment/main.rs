@@ -9,6 +9,7 @@
 mod support;
 
 mod start;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
