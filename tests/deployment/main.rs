@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod install;
 mod start;
 mod upgrade;
 
