@@ -7,9 +7,15 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/tls.rs"]
+mod tls;
 
+mod empty_root;
 mod install;
+mod root;
 mod start;
+mod troubles;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
