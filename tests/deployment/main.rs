@@ -12,8 +12,10 @@ mod support;
 mod tls;
 
 mod empty_root;
+mod image;
 mod install;
 mod root;
+mod shipped;
 mod start;
 mod troubles;
 mod upgrade;
