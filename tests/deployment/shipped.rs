@@ -254,6 +254,32 @@ fn the_bill_of_materials_names_every_crate_with_version_licence_and_checksum() {
     }
 }
 
+#[test]
+fn the_plugin_in_the_documentation_is_the_example_and_it_is_a_plugin_like_the_others() {
+    let (document, example) = (text("docs/plugins.md"), text("examples/own_plugin.rs"));
+    let code = document.split_once("```rust\n").unwrap().1.split_once("```\n").unwrap().0;
+    assert!(example.ends_with(code), "docs/plugins.md and examples/own_plugin.rs differ");
+
+    // Beside the test's own file; made by `cargo test`, and not by `cargo test --test deployment`.
+    let this = std::env::current_exe().unwrap();
+    let program = this.ancestors().nth(2).unwrap().join("examples/own_plugin");
+    if !program.is_file() {
+        eprintln!("not run: the example is not built");
+        return;
+    }
+    let run = |words: &[&str]| Command::new(&program).args(words).env_clear().output().unwrap();
+    let shown = run(&["plugins", "name_agent"]);
+    assert!(shown.status.success() && said(&shown).contains("agent_id"), "{}", said(&shown));
+    assert!(said(&run(&["plugins"])).contains("http_ingest"), "and those that come with the program");
+    let wrong = "[sources.in]\ntype = \"http_ingest\"\n[transforms.name]\ntype = \"name_agent\"\ninputs = [\"in\"]\n\
+                 agent_id = \"\"\n[sinks.out]\ntype = \"console\"\ninputs = [\"name\"]\n";
+    let home = Home::new();
+    std::fs::write(home.path("own.toml"), wrong).unwrap();
+    let refused = run(&["validate", "--config", home.path("own.toml").to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("transforms.name.agent_id: is empty; give the agent's name"), "{}", said(&refused));
+}
+
 /// The rules of hadolint that concern this file.
 #[test]
 fn the_dockerfile_keeps_the_rules() {

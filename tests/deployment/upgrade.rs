@@ -150,3 +150,22 @@ async fn what_counters_stood_at_outlives_the_upgrade() {
         assert_eq!(counts > 0, counted_anew, "{name:?}: {counts} counts");
     }
 }
+
+/// What docs/operations.md gives as a backup with nothing but `sqlite3`.
+#[tokio::test]
+async fn a_copy_by_vacuum_into_is_a_whole_store() {
+    let (home, other) = (Home::new(), Home::new());
+    let sidecar = home.setup().start().await;
+    for marker in ["one", "two", "three"] {
+        assert_eq!(post(sidecar.ingest, &Request::events(marked(marker).to_string())).await.status, 200);
+    }
+    // While it runs.
+    open(&home.db()).execute("VACUUM INTO ?1", [other.db().to_str().unwrap()]).unwrap();
+    sidecar.stop().await;
+    assert_eq!(exported(&other.bare(), &other), exported(&home.bare(), &home));
+    let sidecar = other.setup().start().await;
+    assert_eq!(post(sidecar.ingest, &Request::events(marked("four").to_string())).await.status, 200);
+    sidecar.stop().await;
+    assert_eq!(integrity(&other.db()), "ok");
+    assert_eq!(stored(&other.db()).len(), 4);
+}
