@@ -142,11 +142,11 @@ async fn cgroup_files_that_may_not_be_read_cost_one_line_and_their_figures() {
             let name = format!("sys/fs/cgroup/{file}");
             root.file(&name, "1\n");
             if closed == "files" {
-                std::fs::set_permissions(root.at(&name), std::fs::Permissions::from_mode(0)).unwrap();
+                std::fs::set_permissions(root.at(&name), std::fs::Permissions::from_mode(0o000)).unwrap();
             }
         }
         if closed == "folder" {
-            std::fs::set_permissions(root.at("sys/fs/cgroup"), std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(root.at("sys/fs/cgroup"), std::fs::Permissions::from_mode(0o000)).unwrap();
         }
         let mut sidecar = anywhere(root.setup(NOBODY)).env("TRACE_METRICS_INTERVAL", "1s").start().await;
         let db = root.at("data/openclaw-trace.db");
