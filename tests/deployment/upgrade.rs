@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::repository;
+use super::root::complaints;
 use super::support::{
     Behaviour, Home, Receiver, Request, Setup, array, captures, eventually, id_of, integrity, marked, open, post,
     stored, stored_ids,
@@ -46,6 +47,12 @@ fn version(db: &Path) -> u32 {
     open(db).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
 }
 
+async fn current_version() -> u32 {
+    let home = Home::new();
+    home.setup().start().await.stop().await;
+    version(&home.db())
+}
+
 fn unsent(db: &Path) -> HashSet<Uuid> {
     let connection: Connection = open(db);
     let mut query =
@@ -64,6 +71,7 @@ fn exported(setup: &Setup, home: &Home) -> Vec<Value> {
 async fn a_store_of_every_version_is_opened_and_loses_nothing() {
     let names = stores();
     assert!(names.len() >= 4, "{names:?}");
+    let current = current_version().await;
     for name in names {
         let home = Home::new();
         let events = lay(&name, &home);
@@ -83,7 +91,9 @@ async fn a_store_of_every_version_is_opened_and_loses_nothing() {
         let new = marked("after the upgrade");
         assert_eq!(post(sidecar.ingest, &Request::events(new.to_string())).await.status, 200);
         eventually("what waited is pushed", async || unsent(&home.db()).is_empty()).await;
+        assert!(complaints(&sidecar.log()).is_empty(), "{name}: {}", sidecar.log());
         sidecar.stop().await;
+        assert_eq!(version(&home.db()), current, "{name}: it is brought up to date");
 
         let mut expected = waiting;
         expected.insert(id_of(&new));
@@ -101,9 +111,7 @@ async fn a_store_of_every_version_is_opened_and_loses_nothing() {
 
 #[tokio::test]
 async fn every_version_of_the_file_is_among_the_stores_that_are_kept() {
-    let home = Home::new();
-    home.setup().start().await.stop().await;
-    let current = version(&home.db());
+    let current = current_version().await;
     let kept: HashSet<u32> = stores()
         .iter()
         .map(|name| {
