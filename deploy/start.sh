@@ -19,6 +19,11 @@ sidecar=${TRACE_BIN:-openclaw-trace}
 stop_seconds=${TRACE_STOP_SECONDS:-15}
 unset TRACE_BIN TRACE_STOP_SECONDS
 
+# Ctrl-C in a terminal reaches every process of its group at once. In a session of its own the sidecar
+# does not hear it, and is there until the agent is gone.
+apart=
+if command -v setsid >/dev/null; then apart=setsid; fi
+
 if [ $# -eq 0 ]; then
     echo "usage: start.sh AGENT [ARGUMENTS...]" >&2
     exit 2
@@ -29,11 +34,13 @@ keep_sidecar() {
     child=
     stopping=
     trap 'stopping=1; terminate "$child" "$began"' TERM
+    trap '[ -z "$child" ] || kill -KILL "$child"' USR1
     pause=1
     while [ -z "$stopping" ]; do
         began=$(date +%s)
         [ -z "$stopping" ] || break
-        "$sidecar" run &
+        # shellcheck disable=SC2086 # no word where there is no setsid
+        $apart "$sidecar" run &
         child=$!
         [ -z "$stopping" ] || terminate "$child" "$began"
         wait_for "$child"
@@ -101,7 +108,7 @@ terminate "$keeper" "$started"
     kill -TERM "$keeper" 2>/dev/null
     sleep 2 & nap=$!
     wait "$nap"
-    kill -KILL "$keeper" 2>/dev/null
+    kill -USR1 "$keeper" 2>/dev/null
 ) &
 timer=$!
 wait_for "$keeper"

@@ -7,6 +7,7 @@
 mod api;
 mod args;
 mod cli;
+mod clock;
 mod commands;
 mod env_names;
 mod export;

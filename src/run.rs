@@ -6,13 +6,13 @@ use engine::config::{ConfigErrors, Inputs, Settings};
 use engine::graph::Graph;
 use engine::metrics::Metrics;
 use engine::runtime::{RunError, Runtime};
-use engine::{Registry, Reload};
+use engine::{Registry, Reload, Timestamp};
 use sinks::sqlite_store::Readers;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiSettings, Component, Subject};
-use crate::{commands, logging};
+use crate::{clock, commands, logging};
 
 /// Runs until a signal; the exit code says whether everything was drained.
 pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
@@ -27,6 +27,9 @@ pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
     logging::start(&settings.runtime);
     for notice in settings.notices() {
         tracing::warn!("{notice}");
+    }
+    if let Some(doubt) = clock::doubt(Timestamp::now()) {
+        tracing::warn!("{doubt}");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

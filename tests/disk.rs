@@ -87,6 +87,7 @@ async fn below_the_reserve_events_are_refused_and_the_program_lives() {
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("reserve"), "{}", ready.text());
     assert_eq!(get(sidecar.api, "/healthz").await.status, 200, "it is not ill, it has no room");
+    assert_eq!(sidecar.log().matches("nothing is stored until there is room").count(), 1, "{}", sidecar.log());
     sidecar.stop().await;
     assert!(stored(&home.db()).is_empty());
 

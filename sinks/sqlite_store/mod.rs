@@ -185,7 +185,8 @@ impl Store {
     /// Opens the file, also where a read or a sync fails once or twice.
     async fn open_file(&self, path: &Path, gate: watch::Sender<Option<Refusal>>) -> Result<Writer, OpenError> {
         let until = tokio::time::Instant::now() + START_PATIENCE;
-        let mut wait = Duration::from_millis(100);
+        let first = Duration::from_millis(100);
+        let mut wait = first;
         let metrics = counts::Counts::new(&self.cx);
         loop {
             let error = match Writer::open(path.to_owned(), &self.config, &self.cx, gate.clone(), metrics.clone()) {
@@ -195,7 +196,9 @@ impl Store {
             if !error.is_passing() || tokio::time::Instant::now() + wait > until {
                 return Err(OpenError(format!("sinks.{}: {error}", self.cx.name)));
             }
-            tracing::warn!(component = self.cx.name, %error, "the database cannot be opened; tried again");
+            if wait == first {
+                tracing::warn!(component = self.cx.name, %error, "the database cannot be opened; tried again for 5 s");
+            }
             tokio::time::sleep(wait).await;
             wait *= 2;
         }

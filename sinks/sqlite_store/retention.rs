@@ -13,6 +13,11 @@ const VACUUM_PAGES: usize = 500;
 
 const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
 
+/// 2020-01-01. What is dated before it was taken while the clock was not set (1970, at the start of a
+/// machine without one), and is not old: it would be gone the moment the clock is right, pushed or not.
+/// The budget of bytes bounds it.
+pub(super) const CLOCK_SET: i64 = 1_577_836_800 * 1_000_000_000;
+
 /// The budgets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
@@ -59,12 +64,12 @@ fn by_age(connection: &mut Connection, budget: Budget, until: i64, now: Timestam
         return Ok(Step::default());
     }
     let oldest = now.as_nanos().saturating_sub(i64::from(budget.days).saturating_mul(DAY_NANOS));
-    let which = "SELECT id FROM events WHERE ts < ?1 AND id <= ?3 ORDER BY ts LIMIT ?2";
-    let done = delete(connection, which, params![oldest, STEP as i64, until])?;
+    let which = "SELECT id FROM events WHERE ts < ?1 AND ts >= ?4 AND id <= ?3 ORDER BY ts LIMIT ?2";
+    let done = delete(connection, which, params![oldest, STEP as i64, until, CLOCK_SET])?;
     let waits = done.deleted == 0
         && connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE ts < ?1 AND id > ?2)")?
-            .query_row([oldest, until], |row| row.get(0))?;
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE ts < ?1 AND ts >= ?3 AND id > ?2)")?
+            .query_row([oldest, until, CLOCK_SET], |row| row.get(0))?;
     Ok(Step { more: waits, ..done })
 }
 

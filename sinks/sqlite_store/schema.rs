@@ -110,7 +110,9 @@ pub(super) fn open(
     busy_timeout: Duration,
     full_text: bool,
 ) -> Result<Connection, FileError> {
-    create_private(path).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    let io = |error| FileError::Io { path: path.to_owned(), error };
+    create_private(path).map_err(io)?;
+    check_writable(path).map_err(io)?;
     // Left behind by a process that did not close the file: a crash, a power loss.
     let unclean = super::space::wal_bytes(path) > 0;
     if unclean && std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
@@ -169,7 +171,11 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     match made {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let mode = std::fs::metadata(path)?.permissions().mode();
+            let meta = std::fs::metadata(path)?;
+            if meta.is_dir() {
+                return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder"));
+            }
+            let mode = meta.permissions().mode();
             if mode & 0o077 != 0 {
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
             }
@@ -177,6 +183,16 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether file and folder may be written. SQLite would only say that it cannot open the file, which a
+/// disk that fails for a moment says too, and that is tried again.
+fn check_writable(path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{Access, access};
+    access(path, Access::READ_OK | Access::WRITE_OK)?;
+    // The log files stand beside it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 pub(super) fn check_owner(

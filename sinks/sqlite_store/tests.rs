@@ -323,13 +323,43 @@ async fn old_events_are_deleted() {
     let rig = Rig::new();
     let mut sink = rig.open().await;
     let mut old = event("old");
-    old.timestamp = engine::Timestamp::from_nanos(0);
+    old.timestamp = days_ago(31);
     write(&mut sink, vec![old, event("new")]).await;
     sink.close().await.unwrap();
     let mut sink = rig.open().await;
     write(&mut sink, vec![event("newer")]).await;
     until(|| rig.count("events") == 2).await;
     sink.close().await.unwrap();
+}
+
+fn days_ago(days: i64) -> engine::Timestamp {
+    engine::Timestamp::from_nanos(engine::Timestamp::now().as_nanos() - days * 86_400 * 1_000_000_000)
+}
+
+#[tokio::test]
+async fn what_came_before_the_clock_was_set_is_not_old() {
+    let rig = Rig::new();
+    let mut sink = rig.open().await;
+    let (mut unset, mut old) = (event("at the start of the machine"), event("old"));
+    unset.timestamp = engine::Timestamp::from_nanos(7_000_000_000);
+    old.timestamp = days_ago(31);
+    write(&mut sink, vec![unset, old]).await;
+    sink.close().await.unwrap();
+    let mut sink = rig.open().await;
+    until(|| rig.count("events") == 1).await;
+    sink.close().await.unwrap();
+    assert_eq!(rig.count("events WHERE ts = 7000000000"), 1);
+}
+
+#[tokio::test]
+async fn a_folder_is_no_database_and_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rig = Rig::new();
+    std::fs::create_dir(rig.path()).unwrap();
+    std::fs::set_permissions(rig.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = rig.try_open().await.err().unwrap();
+    assert!(error.contains("is a folder") && error.contains("TRACE_DB_PATH"), "{error}");
+    assert_eq!(std::fs::metadata(rig.path()).unwrap().permissions().mode() & 0o777, 0o755);
 }
 
 #[tokio::test]

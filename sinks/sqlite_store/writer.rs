@@ -187,7 +187,9 @@ impl Writer {
         self.check_file();
         if !self.volume.has_room() {
             let refusal = no_space("the volume's reserve is reached");
-            self.gate.send_replace(Some(refusal.clone()));
+            if self.gate.send_replace(Some(refusal.clone())).is_none() {
+                tracing::error!(path = %self.path.display(), "the volume's reserve is reached: nothing is stored until there is room");
+            }
             self.give_back(batches, &refusal);
             return;
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MAX_BYTES: u64 = 256 * 1024;
 /// The buffer gives back what a single long file made it take.
 const KEEP_BYTES: usize = 16 * 1024;
-/// So many files are complained of; after that the owner knows.
+/// So many files are remembered as complained of; after that the owner knows.
 const MAX_SAID: usize = 64;
 
 /// Reads files; see the module.
@@ -18,12 +18,13 @@ pub(super) struct Files {
     proc_root: PathBuf,
     buffer: Vec<u8>,
     said: BTreeSet<PathBuf>,
+    denied: bool,
 }
 
 impl Files {
     /// Reads what belongs to `/proc` below `proc_root`.
     pub(super) fn new(proc_root: PathBuf) -> Self {
-        Self { proc_root, buffer: Vec::new(), said: BTreeSet::new() }
+        Self { proc_root, buffer: Vec::new(), said: BTreeSet::new(), denied: false }
     }
 
     /// The folder that stands for `/proc`.
@@ -54,7 +55,8 @@ impl Files {
     }
 
     /// Says once for each path that it cannot be used. What is merely absent (a kernel without PSI)
-    /// is normal and said at debug.
+    /// is normal and said at debug, and so is all but the first that is not permitted: there are a
+    /// dozen such files or none.
     pub(super) fn say_once(&mut self, path: &Path, error: &std::io::Error) {
         if self.said.len() >= MAX_SAID || !self.said.insert(path.to_owned()) {
             return;
@@ -62,6 +64,12 @@ impl Files {
         let path = path.display();
         if error.kind() == ErrorKind::NotFound {
             tracing::debug!(%path, "not there; its attributes are left out of resource samples");
+        } else if error.kind() == ErrorKind::PermissionDenied {
+            if std::mem::replace(&mut self.denied, true) {
+                tracing::debug!(%path, %error, "cannot be read either");
+            } else {
+                tracing::warn!(%path, %error, "this user may not read it; what it and others like it tell is left out of resource samples");
+            }
         } else {
             tracing::warn!(%path, %error, "cannot be read; its attributes are left out of resource samples");
         }

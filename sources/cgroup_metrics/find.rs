@@ -115,6 +115,10 @@ impl Bounds {
 
 /// Looks at `proc_root/self` and `cgroup_root`.
 pub(super) fn find(files: &mut Files, cgroup_root: &Path) -> Bounds {
+    // What may not be entered looks like what is not there; the machine's figures would stand in unsaid.
+    if let Err(error) = std::fs::metadata(cgroup_root.join(".")) {
+        files.say_once(cgroup_root, &error);
+    }
     let groups = files.read_proc("self/cgroup").map(|text| groups(&text)).unwrap_or_default();
     let mounts = files.read_proc("self/mountinfo").map(|text| mounts(&text, cgroup_root)).unwrap_or_default();
     version_2(&groups, &mounts, cgroup_root)

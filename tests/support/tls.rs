@@ -32,8 +32,13 @@ impl Authority {
 
     /// A certificate for 127.0.0.1 that is valid to the end of `year`, and its key.
     pub fn certificate(&self, year: i32) -> Arc<ServerConfig> {
+        self.certificate_for("127.0.0.1", year)
+    }
+
+    /// One for another name.
+    pub fn certificate_for(&self, name: &str, year: i32) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(year, 12, 31);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

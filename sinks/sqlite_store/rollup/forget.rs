@@ -3,6 +3,7 @@
 use engine::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::super::retention::CLOCK_SET;
 use super::{COARSE, FINE, FINE_DAYS, NANOS, days};
 
 /// Rows of runs or sessions deleted in one step, and buckets of sums.
@@ -23,7 +24,9 @@ pub(in crate::sqlite_store) fn forget(
     let now = now.as_nanos().div_euclid(NANOS);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut more = false;
-    let oldest: Option<i64> = transaction.query_row("SELECT min(ts) FROM events", [], |row| row.get(0))?;
+    // One event from before the clock was set must not keep every run for ever.
+    let oldest: Option<i64> =
+        transaction.query_row("SELECT min(ts) FROM events WHERE ts >= ?1", [CLOCK_SET], |row| row.get(0))?;
     let oldest = oldest.unwrap_or(i64::MAX);
     transaction
         .prepare_cached(
