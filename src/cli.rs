@@ -37,6 +37,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
         set: cli.config.set,
         embedded: EMBEDDED,
         search: SEARCH.map(PathBuf::from).to_vec(),
+        again: None,
         tables: crate::api::TABLES,
         short_names: env_names::SHORT_NAMES,
         old_names: env_names::OLD_NAMES,
