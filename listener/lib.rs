@@ -14,7 +14,7 @@ mod guard;
 mod serve;
 
 pub use guard::{Bearer, Hosts, bearer};
-pub use serve::{BindError, Limits, Listener};
+pub use serve::{BindError, Limits, Listener, Peer};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};

@@ -19,6 +19,18 @@ use tower::ServiceExt as _;
 
 use crate::deadline::{Phase, TimedStream};
 
+/// Who sent a request: the other end of its connection. Among the extensions of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        self.0.ip().to_canonical().is_loopback()
+    }
+}
+
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -133,10 +145,16 @@ impl Listener {
                 accepted = self.tcp.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _peer)) => match Arc::clone(&permits).try_acquire_owned() {
+                Ok((stream, peer)) => match Arc::clone(&permits).try_acquire_owned() {
                     Ok(permit) => {
-                        let connection =
-                            connection(stream, router.clone(), self.limits, Arc::clone(&in_flight), closing.clone());
+                        let connection = connection(
+                            stream,
+                            Peer(peer),
+                            router.clone(),
+                            self.limits,
+                            Arc::clone(&in_flight),
+                            closing.clone(),
+                        );
                         connections.spawn(async move {
                             connection.await;
                             drop(permit);
@@ -165,6 +183,7 @@ fn refuse(stream: &TcpStream) {
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
     in_flight: Arc<InFlight>,
@@ -176,7 +195,9 @@ async fn connection(
     let io = TokioIo::new(TimedStream::new(stream, phase.clone(), limits));
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let serving = Serving::begin(&in_flight, &phase);
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = router.clone().oneshot(request);
         async move {
             let answer = answer.await;
             drop(serving);
@@ -194,5 +215,24 @@ async fn connection(
     };
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_on_this_machine_is_known_as_such_whichever_family_it_comes_by() {
+        for (address, local) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("10.0.0.1:1", false),
+            ("[::ffff:10.0.0.1]:1", false),
+            ("[fdaa::3]:1", false),
+        ] {
+            assert!(address.parse().is_ok_and(|address| Peer(address).is_local() == local), "{address}");
+        }
     }
 }

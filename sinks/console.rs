@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::metrics::IntCounter;
 use engine::plugin::AnySink;
-use engine::{Batch, BuildContext, Event, OpenError, Problems, Sink, SinkConfig};
+use engine::{Batch, BuildContext, Event, Holds, OpenError, Problems, Sink, SinkConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -108,6 +108,10 @@ struct Shown {
 
 #[async_trait]
 impl Sink for Shown {
+    fn holds(&self) -> Holds {
+        Holds::Only(vec![format!("{:?}", self.config.target)])
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         let target = self.config.target;
         let cannot = |what, error| OpenError(format!("cannot {what} of sinks.{}: {error}", self.name));

@@ -76,6 +76,9 @@ pub(crate) enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Have the running instance read its configuration anew: what is different is exchanged, and where anything is
+    /// wrong nothing is changed; exit code 2: the configuration is wrong
+    Reload,
     /// Watch it all on a full screen: spend, machine, runs, models, events as they come
     Top {
         #[command(flatten)]

@@ -12,7 +12,7 @@ use sinks::sqlite_store::ListRequest;
 
 use crate::args::{Cli, Command, Database, Store};
 use crate::logging::say;
-use crate::{commands, env_names, export, lists, manual, openapi, replay, run, show, stats, store, token, top};
+use crate::{ask, commands, env_names, export, lists, manual, openapi, replay, run, show, stats, store, token, top};
 
 /// Where a configuration file is looked for when none is named, in this order.
 const SEARCH: [&str; 3] =
@@ -37,6 +37,7 @@ pub(crate) fn main(args: &[OsString], env: Vec<(String, String)>, registry: &Reg
         set: cli.config.set,
         embedded: EMBEDDED,
         search: SEARCH.map(PathBuf::from).to_vec(),
+        again: None,
         tables: crate::api::TABLES,
         short_names: env_names::SHORT_NAMES,
         old_names: env_names::OLD_NAMES,
@@ -66,7 +67,8 @@ fn carry_out(command: Command, inputs: &Inputs, registry: &Registry) -> Result<S
         Command::Reference => Ok(commands::reference(registry)),
         Command::Openapi { port, path } => openapi::print(registry, &port, path.as_deref()),
         Command::Plugins { name } => commands::plugins(registry, name.as_deref()),
-        Command::Health { ready } => commands::health(inputs, registry, ready),
+        Command::Health { ready } => ask::health(inputs, registry, ready),
+        Command::Reload => ask::reload(inputs, registry),
         Command::Top { db } => top::top(&database(db)?),
         Command::Sessions { list, db } => lists::sessions(&database(db)?, list.request(), list.json),
         Command::Runs { session, failed, list, db } => {

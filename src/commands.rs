@@ -1,22 +1,16 @@
 //! The commands that look at something and end.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use engine::Registry;
 use engine::config::{ConfigErrors, Inputs, Section};
 use engine::graph::{self, Drawing};
 
-use crate::api::{self, ApiSettings};
+use crate::api;
 use crate::cli::Failure;
 
 type Done = Result<String, Failure>;
-
-/// How long `health` waits for the running instance.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn validate(inputs: &Inputs, registry: &Registry) -> Done {
     let settings = engine::config::load(inputs, registry)?;
@@ -74,33 +68,6 @@ pub(crate) fn plugins(registry: &Registry, name: Option<&str>) -> Done {
         }
         _ => Ok(out),
     }
-}
-
-pub(crate) fn health(inputs: &Inputs, registry: &Registry, ready: bool) -> Done {
-    let api: ApiSettings = engine::config::load(inputs, registry)?.table("api")?;
-    let mut address = api.bind;
-    // What listens everywhere is asked here.
-    if address.ip().is_unspecified() {
-        let local: IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        address = SocketAddr::new(local, address.port());
-    }
-    let path = if ready { "/readyz" } else { "/healthz" };
-    let answer = ask(address, path)
-        .map_err(|error| Failure::failed(format!("no answer from {address}: {error}; is openclaw-trace running?")))?;
-    let well = answer.split_whitespace().nth(1) == Some("200");
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    if well { Ok(format!("{body}\n")) } else { Err(Failure::failed(body)) }
-}
-
-/// One request to our own API, which answers in one piece and closes.
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 /// The database that is meant: the one named, else that of the configuration.

@@ -6,6 +6,7 @@
 
 mod api;
 mod args;
+mod ask;
 mod cli;
 mod clock;
 mod commands;
@@ -16,6 +17,7 @@ mod logging;
 mod manual;
 mod openapi;
 mod progress;
+mod reload;
 mod replay;
 mod run;
 mod show;

@@ -6,16 +6,38 @@ use engine::config::{ConfigErrors, Inputs, Settings};
 use engine::graph::Graph;
 use engine::metrics::Metrics;
 use engine::runtime::{RunError, Runtime};
-use engine::{Registry, Reload, Timestamp};
-use sinks::sqlite_store::Readers;
+use engine::{Registry, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiSettings, Component, Subject};
-use crate::{clock, commands, logging};
+use crate::api::{self, ApiSettings, Subject};
+use crate::reload::{self, Reloads};
+use crate::{clock, logging};
 
 /// Runs until a signal; the exit code says whether everything was drained.
 pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
+    // One thread for everything that waits: the store brings its own for what blocks.
+    let tokio = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            logging::say(&format!("cannot start the runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    // Listening for signals comes first: one that arrives while the configuration is read or a database opens must not
+    // be lost, and SIGHUP must not end the process.
+    let signals = {
+        let _context = tokio.enter();
+        Signals::listen()
+    };
+    let signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            logging::say(&format!("cannot listen for signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let metrics = Metrics::default();
     let (settings, api, graph) = match build(inputs, registry, &metrics) {
         Ok(built) => built,
@@ -24,7 +46,7 @@ pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    logging::start(&settings.runtime);
+    let level = logging::start(&settings.runtime);
     for notice in settings.notices() {
         tracing::warn!("{notice}");
     }
@@ -37,15 +59,12 @@ pub(crate) fn run(inputs: &Inputs, registry: &Registry) -> ExitCode {
         api = if api.enabled { api.bind.to_string() } else { "off".to_owned() },
         "openclaw-trace starts"
     );
-    // One thread for everything that waits: the store brings its own for what blocks.
-    let tokio = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
-        Ok(tokio) => tokio,
-        Err(error) => {
-            tracing::error!(%error, "cannot start the runtime");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = tokio.block_on(live(settings, &api, graph, metrics));
+    let shutdown = CancellationToken::new();
+    let files = graph.reload();
+    let mut runtime = Runtime::new(graph, settings.runtime.clone(), metrics.clone());
+    let reloader = runtime.reloader(settings, registry);
+    let reloads = Reloads::new(inputs, registry, (api.clone(), reloader), files, (level, &metrics), shutdown.clone());
+    let code = tokio.block_on(live(runtime, reloads, api, metrics, signals, shutdown));
     // A thread that hangs in the kernel must not keep the process: its time is over.
     tokio.shutdown_background();
     code
@@ -62,24 +81,20 @@ fn build(
     Ok((settings, api, graph))
 }
 
-async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metrics) -> ExitCode {
-    // Listening for signals comes first: one that arrives while a database opens must not be lost.
-    let shutdown = CancellationToken::new();
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    match signals {
-        [Ok(terminate), Ok(interrupt), Ok(hangup)] => {
-            tokio::spawn(watch_signals(terminate, interrupt, shutdown.clone()));
-            tokio::spawn(watch_hangup(hangup, graph.reload()));
-        }
-        [Err(error), _, _] | [_, Err(error), _] | [_, _, Err(error)] => {
-            tracing::error!(%error, "cannot listen for signals");
-            return ExitCode::FAILURE;
-        }
-    }
-    let runtime = Runtime::new(graph, settings.runtime.clone(), metrics.clone());
+async fn live(
+    runtime: Runtime,
+    reloads: Reloads<'_>,
+    api: ApiSettings,
+    metrics: Metrics,
+    signals: Signals,
+    shutdown: CancellationToken,
+) -> ExitCode {
+    let Signals { terminate, interrupt, hangup } = signals;
+    tokio::spawn(watch_signals(terminate, interrupt, shutdown.clone()));
     let api_stop = CancellationToken::new();
+    let (ask, asks) = mpsc::channel(reload::WAITING);
     if api.enabled {
-        let listener = match api::bind(api).await {
+        let listener = match api::bind(&api).await {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!("api: {error} (key api.bind, or TRACE_API_PORT)");
@@ -92,30 +107,22 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
                 tracing::warn!(%address, "api port is reachable from outside this machine without a token; set one (key api.token, or TRACE_API_TOKEN)");
             }
         }
-        let stores = commands::stores(&settings);
-        if let [(name, _), _, ..] = stores.as_slice() {
-            tracing::warn!(store = name, "the configuration has several stores; the query API shows this one");
-        }
-        let readers = match stores.first().map(|(_, path)| Readers::new(path)).transpose() {
-            Ok(readers) => readers,
-            Err(error) => {
-                tracing::error!(%error, "cannot start the reader's thread");
-                return ExitCode::FAILURE;
-            }
-        };
-        if let Some(readers) = readers.clone() {
-            let shutdown = shutdown.clone();
-            tokio::spawn(async move {
-                shutdown.cancelled().await;
+        let (shown, stopping) = (reloads.shown(), shutdown.clone());
+        tokio::spawn(async move {
+            stopping.cancelled().await;
+            let readers = shown.borrow().readers.clone();
+            if let Some(readers) = readers {
                 readers.close();
-            });
-        }
-        let components = settings.components.iter().filter(|one| one.enabled).map(component).collect();
-        let subject = Subject { metrics, status: runtime.status(), components, readers };
-        let (api, stop) = (api.clone(), api_stop.clone());
+            }
+        });
+        let subject = Subject { metrics, status: runtime.status(), shown: reloads.shown(), reload: ask };
+        let stop = api_stop.clone();
         tokio::spawn(async move { api::serve(listener, &api, subject, stop).await });
     }
-    let ended = runtime.run(shutdown).await;
+    let ended = tokio::select! {
+        ended = runtime.run(shutdown) => ended,
+        never = reloads.serve(hangup, asks) => match never {},
+    };
     api_stop.cancel();
     match ended {
         Ok(()) => {
@@ -133,23 +140,20 @@ async fn live(settings: Settings, api: &ApiSettings, graph: Graph, metrics: Metr
     }
 }
 
-fn component(component: &engine::config::Component) -> Component {
-    Component {
-        section: component.section.as_str().to_owned(),
-        name: component.name.clone(),
-        r#type: component.r#type.clone(),
-        inputs: component.inputs.clone(),
-    }
+/// The signals that are heard.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-/// SIGHUP asks for files to be read anew. It never ends the process, whoever sends it: a supervisor
-/// that reloads all it has, or a terminal that closes.
-async fn watch_hangup(mut hangup: Signal, reload: Reload) {
-    while hangup.recv().await.is_some() {
-        match reload.ask() {
-            0 => tracing::info!("SIGHUP: no component reads a file anew"),
-            components => tracing::info!(components, "SIGHUP: files are read anew"),
-        }
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 }
 

@@ -347,7 +347,7 @@ async fn sighup_never_ends_the_process() {
     let home = Home::new();
     let mut sidecar = home.setup().start().await;
     for _ in 0..3 {
-        hang_up(&sidecar, "no component reads a file anew").await;
+        hang_up(&sidecar, "configuration reloaded").await;
     }
     assert_eq!(post(sidecar.ingest, &Request::events(event().to_string())).await.status, 200);
     // Also while it drains: held up by a store that cannot write.
@@ -358,7 +358,7 @@ async fn sighup_never_ends_the_process() {
     sidecar.in_flight(1).await;
     sidecar.signal(Signal::TERM);
     said(&sidecar, &["draining"]).await;
-    hang_up(&sidecar, "no component reads a file anew").await;
+    hang_up(&sidecar, "nothing is read anew").await;
     lock.execute_batch("ROLLBACK").unwrap();
     assert_eq!(waiting.await.unwrap(), 200);
     assert_eq!(sidecar.exit_code().await, Some(0), "{}", sidecar.log());

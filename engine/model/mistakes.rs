@@ -78,7 +78,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "drain_leaves_the_queue",
-        file: "runtime.rs",
+        file: "runtime/queue.rs",
         changes: &[(
             "    while let Some(first) = queue.recv().await {",
             "    while let Some(first) = queue.recv().await.filter(|_| !queue.is_closed()) {",
@@ -86,12 +86,17 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "queue_is_too_short",
-        file: "runtime.rs",
-        changes: &[("mpsc::channel(admission.max_events().max(1))", "mpsc::channel(1 + 0 * admission.max_events())")],
+        file: "runtime/queue.rs",
+        changes: &[("mpsc::channel(MOST_BATCHES)", "mpsc::channel(1)")],
     },
     Mistake {
         name: "drain_does_not_count",
-        file: "runtime.rs",
+        file: "runtime/mod.rs",
         changes: &[("        if problems.is_empty() { Ok(()) }", "        if true { Ok(()) }")],
+    },
+    Mistake {
+        name: "reload_does_not_hold",
+        file: "runtime/exchange.rs",
+        changes: &[("        before.iter().for_each(|wiring| wiring.hold());\n", "")],
     },
 ];

@@ -5,7 +5,7 @@
 //! A batch larger than the whole budget is admitted alone, when nothing else is in flight: a limit
 //! that a legal request can never pass would be a trap.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -15,10 +15,16 @@ pub struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    now: Mutex<Now>,
+    returned: Notify,
+}
+
+#[derive(Debug)]
+struct Now {
     max_events: usize,
     max_bytes: usize,
-    in_flight: Mutex<(usize, usize)>,
-    returned: Notify,
+    events: usize,
+    bytes: usize,
 }
 
 /// The right to have so many events and bytes in flight. Returns to the budget when dropped.
@@ -33,19 +39,28 @@ impl Admission {
     /// A budget of `max_events` events and `max_bytes` bytes.
     #[must_use]
     pub fn new(max_events: usize, max_bytes: usize) -> Self {
-        let shared = Shared { max_events, max_bytes, in_flight: Mutex::default(), returned: Notify::new() };
-        Self(Arc::new(shared))
+        let now = Mutex::new(Now { max_events, max_bytes, events: 0, bytes: 0 });
+        Self(Arc::new(Shared { now, returned: Notify::new() }))
+    }
+
+    /// Another budget from now on. What is in flight stays so: where it is more than the new budget,
+    /// nothing is admitted until it is less.
+    pub fn resize(&self, max_events: usize, max_bytes: usize) {
+        let mut now = self.0.lock();
+        (now.max_events, now.max_bytes) = (max_events, max_bytes);
+        drop(now);
+        self.0.returned.notify_waiters();
     }
 
     /// Credits for a batch, or `None` when there is no room now.
     #[must_use]
     pub fn try_acquire(&self, events: usize, bytes: usize) -> Option<Credits> {
-        let mut now = self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = now.0 + events <= self.0.max_events && now.1 + bytes <= self.0.max_bytes;
-        let alone = *now == (0, 0);
+        let mut now = self.0.lock();
+        let fits = now.events + events <= now.max_events && now.bytes + bytes <= now.max_bytes;
+        let alone = (now.events, now.bytes) == (0, 0);
         (fits || alone).then(|| {
-            now.0 += events;
-            now.1 += bytes;
+            now.events += events;
+            now.bytes += bytes;
             Credits { shared: Arc::clone(&self.0), events, bytes }
         })
     }
@@ -67,21 +82,22 @@ impl Admission {
     /// Events and bytes in flight now.
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
-        *self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = self.0.lock();
+        (now.events, now.bytes)
     }
+}
 
-    /// The most events that may be in flight (but for a larger batch alone).
-    #[must_use]
-    pub fn max_events(&self) -> usize {
-        self.0.max_events
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Credits {
     fn drop(&mut self) {
-        let mut now = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        now.0 -= self.events;
-        now.1 -= self.bytes;
+        let mut now = self.shared.lock();
+        now.events -= self.events;
+        now.bytes -= self.bytes;
         drop(now);
         self.shared.returned.notify_waiters();
     }
@@ -108,7 +124,6 @@ mod tests {
     #[test]
     fn what_fits_is_admitted_to_the_last_credit_and_byte() {
         let admission = Admission::new(10, 100);
-        assert_eq!(admission.max_events(), 10);
         let first = admission.try_acquire(4, 40).unwrap();
         let second = admission.try_acquire(6, 60).unwrap();
         assert_eq!(admission.in_flight(), (10, 100));
@@ -119,6 +134,27 @@ mod tests {
         assert!(admission.try_acquire(1, 41).is_none(), "more bytes than there are credits");
         let third = admission.try_acquire(4, 40).unwrap();
         drop((second, third));
+        assert_eq!(admission.in_flight(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_budget_that_grows_wakes_who_waits_and_one_that_shrinks_takes_nothing_back() {
+        let admission = Admission::new(2, 100);
+        let held = admission.try_acquire(2, 2).unwrap();
+        let waiting = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.acquire(2, 2).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        admission.resize(4, 100);
+        let more = waiting.await.unwrap();
+        admission.resize(3, 100);
+        assert_eq!(admission.in_flight(), (4, 4));
+        assert!(admission.try_acquire(1, 1).is_none());
+        drop(more);
+        let last = admission.try_acquire(1, 1).unwrap();
+        drop((held, last));
         assert_eq!(admission.in_flight(), (0, 0));
     }
 

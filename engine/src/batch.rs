@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{Credits, Event};
 
@@ -132,6 +134,8 @@ pub struct Batch {
     duplicates: usize,
     confirmed: bool,
     delivery: Arc<Delivery>,
+    /// Held by the sink that it was given to, until it is answered.
+    given: Option<TaskTrackerToken>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -158,6 +162,7 @@ impl Batch {
             duplicates: 0,
             confirmed: false,
             delivery: Arc::new(Delivery { state: Mutex::new(state), acknowledged, keep, credits: Some(credits) }),
+            given: None,
         };
         (batch, Receipt(receipt))
     }
@@ -239,7 +244,13 @@ impl Batch {
             duplicates: self.duplicates,
             confirmed: false,
             delivery: Arc::clone(&self.delivery),
+            given: None,
         }
+    }
+
+    /// From here on the tracker waits until this copy was answered.
+    pub(crate) fn give_to(&mut self, tracker: &TaskTracker) {
+        self.given = Some(tracker.token());
     }
 
     /// The sink has kept every event of it; `duplicates` of them it had before.

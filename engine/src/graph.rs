@@ -21,6 +21,14 @@ pub struct Graph {
     pub(crate) sinks: Vec<Named<Box<dyn Sink>>>,
     pub(crate) outbox_sinks: Vec<OutboxReader>,
     pub(crate) edges: Edges,
+    pub(crate) shared: Shared,
+}
+
+/// What all components of a process share, however often its graph is changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) metrics: Metrics,
+    losses: Losses,
     reload: Reload,
 }
 
@@ -46,6 +54,17 @@ impl Graph {
     /// # Errors
     /// What a plugin finds wrong with its settings; [`crate::config::load`] has found all of it before.
     pub fn build(settings: &Settings, registry: &Registry, metrics: &Metrics) -> Result<Self, ConfigErrors> {
+        let shared = Shared { metrics: metrics.clone(), losses: Losses::default(), reload: Reload::default() };
+        Self::build_part(settings, registry, shared, |_| true)
+    }
+
+    /// Builds those of its components that are wanted; the edges are those of the whole.
+    pub(crate) fn build_part(
+        settings: &Settings,
+        registry: &Registry,
+        shared: Shared,
+        wanted: impl Fn(&Component) -> bool,
+    ) -> Result<Self, ConfigErrors> {
         let mut plan = Plan::new(settings, registry);
         let mut graph = Self {
             sources: Vec::new(),
@@ -53,10 +72,10 @@ impl Graph {
             sinks: Vec::new(),
             outbox_sinks: Vec::new(),
             edges: plan.edges(),
-            reload: Reload::default(),
+            shared,
         };
-        for component in &settings.components {
-            let built = graph.add(component, &plan, metrics);
+        for component in settings.components.iter().filter(|component| wanted(component)) {
+            let built = graph.add(component, &plan);
             plan.record(component, built.err().unwrap_or_default());
         }
         if plan.errors.is_empty() { Ok(graph) } else { Err(ConfigErrors(plan.errors)) }
@@ -65,26 +84,23 @@ impl Graph {
     /// Asks the components to read their files anew.
     #[must_use]
     pub fn reload(&self) -> Reload {
-        self.reload.clone()
+        self.shared.reload.clone()
     }
 
     /// Builds one component and gives it its place; a disabled one has none.
-    fn add(&mut self, component: &Component, plan: &Plan<'_>, metrics: &Metrics) -> Result<(), Problems> {
+    fn add(&mut self, component: &Component, plan: &Plan<'_>) -> Result<(), Problems> {
         if !component.enabled {
             return Ok(());
         }
         let runtime = &plan.settings.runtime;
         let cx = BuildContext {
             name: component.name.clone(),
-            metrics: metrics.clone(),
+            metrics: self.shared.metrics.clone(),
             drain_timeout: runtime.drain_timeout.0,
-            in_flight: (
-                runtime.max_in_flight_events,
-                usize::try_from(runtime.max_in_flight_bytes.0).unwrap_or(usize::MAX),
-            ),
-            losses: plan.losses.clone(),
+            in_flight: runtime.in_flight(),
+            losses: self.shared.losses.clone(),
+            reload: self.shared.reload.clone(),
             reads_outbox: plan.reads_outbox(component),
-            reload: self.reload.clone(),
         };
         let name = component.name.clone();
         match component.section {
@@ -119,19 +135,30 @@ pub(crate) fn check(settings: &Settings, registry: &Registry) -> Vec<ConfigError
     plan.errors
 }
 
+/// Who reads from whom, live stream and outboxes alike: from a component's name to the names of what it reads from.
+pub(crate) fn inputs(settings: &Settings, registry: &Registry) -> BTreeMap<String, BTreeSet<String>> {
+    let plan = Plan::new(settings, registry);
+    let enabled = settings.components.iter().filter(|component| component.enabled);
+    enabled.map(|one| (one.name.clone(), plan.resolve(&one.inputs, &mut BTreeSet::new()))).collect()
+}
+
+/// Whether a component reads the outbox of its input, rather than the live stream.
+pub(crate) fn reads_outbox(settings: &Settings, registry: &Registry, component: &Component) -> bool {
+    Plan::new(settings, registry).reads_outbox(component)
+}
+
 /// The graph while it is checked.
 struct Plan<'a> {
     settings: &'a Settings,
     registry: &'a Registry,
     by_name: BTreeMap<&'a str, &'a Component>,
     errors: Vec<ConfigError>,
-    losses: Losses,
 }
 
 impl<'a> Plan<'a> {
     fn new(settings: &'a Settings, registry: &'a Registry) -> Self {
         let by_name = settings.components.iter().map(|component| (component.name.as_str(), component)).collect();
-        Self { settings, registry, by_name, errors: Vec::new(), losses: Losses::default() }
+        Self { settings, registry, by_name, errors: Vec::new() }
     }
 
     fn error(&mut self, component: &Component, key: &str, message: &str) {

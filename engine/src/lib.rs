@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod batch;
 pub mod config;
+mod difference;
 pub mod event;
 pub mod graph;
 pub mod identity;
@@ -27,7 +28,7 @@ pub use event::{Event, EventError, Kind, Status, Timestamp, TraceId};
 pub use json::Json;
 pub use outbox::{Cursor, Outbox, OutboxError, Unsent};
 pub use plugin::{
-    BuildContext, Losses, OpenError, OutboxSink, Outlet, Problem, Problems, Reads, Registry, Sink, SinkConfig, Source,
-    SourceConfig, Transform, TransformConfig, WriteSize,
+    BuildContext, Holds, Losses, OpenError, OutboxSink, Outlet, Problem, Problems, Reads, Registry, Sink, SinkConfig,
+    Source, SourceConfig, Transform, TransformConfig, WriteSize,
 };
 pub use reload::{Asked, Reload};

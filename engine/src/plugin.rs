@@ -9,6 +9,7 @@
 //! Sinks are opened first and closed last.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{IntCounter, IntCounterVec, Metrics};
+use crate::runtime::Wiring;
 use crate::{Admission, Batch, Event, Keep, Outbox, OutboxError, Receipt, Refusal, RefusalKind, Reload};
 
 /// One thing wrong with a configuration, for its author.
@@ -99,6 +101,50 @@ impl Losses {
     }
 }
 
+/// What a component has to itself while it is open: a port, a file.
+///
+/// When a reload exchanges components, one that shares nothing with those that go is opened beside them; if it
+/// cannot be opened, nothing has happened. One that does is opened after they were closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// It does not say; then it may be anything.
+    Unknown,
+    /// These things, each by a name that all who hold it give it; none: nothing.
+    Only(Vec<String>),
+}
+
+impl Holds {
+    /// Nothing that another could not have too.
+    pub const NOTHING: Self = Self::Only(Vec::new());
+
+    /// A file, under whichever name it is reached; it need not be there yet.
+    #[must_use]
+    pub fn file(path: &Path) -> Self {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let real = path.canonicalize().or_else(|_| {
+            // Not there yet: then by its folder.
+            folder.canonicalize().map(|folder| folder.join(path.file_name().unwrap_or_default()))
+        });
+        Self::Only(vec![format!("file {}", real.as_deref().unwrap_or(path).display())])
+    }
+
+    /// A TCP port, at whatever address: one that listens everywhere has it too. Port 0 is no port yet.
+    #[must_use]
+    pub fn port(port: u16) -> Self {
+        if port == 0 { Self::NOTHING } else { Self::Only(vec![format!("tcp {port}")]) }
+    }
+
+    /// Whether both could be open at once.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Only(one), Self::Only(other)) => one.iter().any(|name| other.contains(name)),
+            (Self::Only(some), _) | (_, Self::Only(some)) if some.is_empty() => false,
+            _ => true,
+        }
+    }
+}
+
 /// Configuration of a source.
 pub trait SourceConfig: DeserializeOwned + JsonSchema + Send + 'static {
     /// The value of `type`.
@@ -160,6 +206,11 @@ pub enum AnySink {
 /// Brings events in.
 #[async_trait]
 pub trait Source: Send {
+    /// See [`Holds`]. Called before `open`.
+    fn holds(&self) -> Holds {
+        Holds::Unknown
+    }
+
     /// Binds ports, opens files.
     ///
     /// # Errors
@@ -182,6 +233,11 @@ pub trait Transform: Send + Sync {
 /// Keeps or delivers events of the live stream.
 #[async_trait]
 pub trait Sink: Send {
+    /// See [`Holds`]. Called before `open`.
+    fn holds(&self) -> Holds {
+        Holds::Unknown
+    }
+
     /// Opens files and connections. When it returns, `write` will be called.
     ///
     /// # Errors
@@ -249,29 +305,14 @@ pub trait OutboxSink: Send {
 #[derive(Clone)]
 pub struct Outlet {
     pub(crate) admission: Admission,
-    pub(crate) route: Arc<dyn Route>,
-    pub(crate) gates: Vec<watch::Receiver<Option<Refusal>>>,
+    pub(crate) wiring: Arc<Wiring>,
     pub(crate) offered: IntCounter,
     pub(crate) refused: IntCounterVec,
-    pub(crate) state: SourceState,
     pub(crate) failures: Failures,
 }
 
 /// What sources that have given up said of it.
 pub(crate) type Failures = Arc<Mutex<Vec<String>>>;
-
-/// Where a source's state is kept: beside the events, in the first sink behind it that keeps any.
-#[derive(Clone)]
-pub(crate) struct SourceState {
-    /// Before each key, so that two sources cannot meet.
-    pub(crate) prefix: String,
-    pub(crate) store: Option<Arc<dyn Outbox>>,
-}
-
-/// The part of the graph behind a source.
-pub(crate) trait Route: Send + Sync {
-    fn send(&self, batch: Batch);
-}
 
 impl Outlet {
     /// Offers events. They are taken whole or not at all; when refused, no trace of them is left.
@@ -335,8 +376,8 @@ impl Outlet {
     /// # Errors
     /// When the sink cannot be read.
     pub async fn kept(&self) -> Result<Vec<(String, String)>, OutboxError> {
-        let Some(store) = &self.state.store else { return Ok(Vec::new()) };
-        let prefix = &self.state.prefix;
+        let Some(store) = self.wiring.store()? else { return Ok(Vec::new()) };
+        let prefix = self.wiring.prefix();
         let found = store.states(prefix).await?;
         Ok(found
             .into_iter()
@@ -349,7 +390,7 @@ impl Outlet {
     /// # Errors
     /// The refusal.
     pub fn check_gates(&self) -> Result<(), Refusal> {
-        match self.gates.iter().find_map(|gate| gate.borrow().clone()) {
+        match self.wiring.refusal() {
             Some(refusal) => {
                 self.refused.with_label_values(&["sink"]).inc();
                 Err(refusal)
@@ -361,7 +402,7 @@ impl Outlet {
     /// Whether any sink behind this outlet refuses everything now; counts nothing.
     #[must_use]
     pub fn is_refusing(&self) -> bool {
-        self.gates.iter().any(|gate| gate.borrow().is_some())
+        self.wiring.refusal().is_some()
     }
 
     /// Events and bytes admitted by all sources and not yet done with.
@@ -379,10 +420,10 @@ impl Outlet {
     fn route(&self, events: Vec<Event>, mut keep: Vec<Keep>, credits: crate::Credits, acknowledged: bool) -> Receipt {
         self.offered.inc_by(events.len() as u64);
         for item in &mut keep {
-            item.key.insert_str(0, &self.state.prefix);
+            item.key.insert_str(0, self.wiring.prefix());
         }
         let (batch, receipt) = Batch::keeping(events, keep, credits, acknowledged);
-        self.route.send(batch);
+        self.wiring.send(batch);
         receipt
     }
 }
@@ -457,5 +498,29 @@ impl Registry {
         };
         self.sinks.insert(C::TYPE, plugin);
         self
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_one_under_all_its_names_and_a_port_is_one_at_all_addresses() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, other) = (home.path().join("a.db"), home.path().join("b.db"));
+        std::os::unix::fs::symlink(home.path(), home.path().join("here")).unwrap();
+        let before = Holds::file(&file);
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, home.path().join("link.db")).unwrap();
+        for name in ["a.db", "here/a.db", "link.db", "here/./a.db"] {
+            assert!(before.meets(&Holds::file(&home.path().join(name))), "{name}");
+        }
+        assert!(!before.meets(&Holds::file(&other)));
+        assert!(Holds::port(9090).meets(&Holds::port(9090)) && !Holds::port(9090).meets(&Holds::port(9091)));
+        assert!(!Holds::port(0).meets(&Holds::port(0)), "the system chooses another");
+        assert!(Holds::Unknown.meets(&before) && Holds::Unknown.meets(&Holds::Unknown));
+        assert!(!Holds::Unknown.meets(&Holds::NOTHING) && !Holds::NOTHING.meets(&Holds::Unknown));
     }
 }

@@ -47,6 +47,8 @@ pub(super) enum End {
     Done,
     /// The bound on requests was reached; the receiver works.
     Paused,
+    /// All that was to be sent is; more has come since.
+    Enough,
     /// The process stops.
     Stopped,
     /// It failed.
@@ -208,6 +210,9 @@ impl Pusher {
         let end = loop {
             if stop.is_requested() {
                 break End::Stopped;
+            }
+            if stop.is_enough(progress.confirmed) {
+                break End::Enough;
             }
             if self.pace.is_some_and(|pace| !pace.allows(progress.requests, progress.confirmed)) {
                 break End::Paused;

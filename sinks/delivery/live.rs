@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::{Batch, OpenError, Outbox, Refusal, RefusalKind, Sink, WriteSize};
+use engine::{Batch, Holds, OpenError, Outbox, Refusal, RefusalKind, Sink, WriteSize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -106,6 +106,10 @@ impl Live {
 
 #[async_trait]
 impl Sink for Live {
+    fn holds(&self) -> Holds {
+        Holds::NOTHING
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         let settings = &self.pusher.settings;
         info!(component = settings.name, endpoint = settings.receiver, "push of the live stream is on");

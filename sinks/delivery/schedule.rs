@@ -68,10 +68,13 @@ impl Pusher {
             next = Instant::now() + settings.interval;
         }
         let deadline = Instant::now() + settings.drain / 4;
-        if self.may_push(Instant::now()) && self.waiting().await > 0 {
-            let end = self.cycle(&Stop::At(deadline), 1, 1).await;
+        let waiting = if self.may_push(Instant::now()) { self.waiting().await } else { 0 };
+        if waiting > 0 {
+            // As many as were counted: with more than that, as many as can be in the time.
+            let events = if waiting < COUNT_AT_MOST { waiting } else { usize::MAX };
+            let end = self.cycle(&Stop::Last { deadline, events }, 1, 1).await;
             match &end {
-                End::Done => debug!(component = settings.name, "all events are pushed"),
+                End::Done | End::Enough => debug!(component = settings.name, "all events are pushed"),
                 _ => info!(
                     component = settings.name,
                     "not all events could be pushed before the stop; the rest is kept for the next start"

@@ -13,8 +13,11 @@ use tokio_util::sync::CancellationToken;
 pub(super) enum Stop {
     /// When the process is told to stop; a request in flight has `grace` left.
     OnSignal { signal: CancellationToken, grace: Duration },
-    /// At a moment: the last push.
+    /// At a moment.
     At(Instant),
+    /// At a moment, or after so many events: the last push. At a reload the store takes events on, and a push of all
+    /// that comes would end at the moment only, in the middle of a request.
+    Last { deadline: Instant, events: usize },
 }
 
 impl Stop {
@@ -22,15 +25,20 @@ impl Stop {
     pub(super) fn is_requested(&self) -> bool {
         match self {
             Self::OnSignal { signal, .. } => signal.is_cancelled(),
-            Self::At(deadline) => Instant::now() >= *deadline,
+            Self::At(deadline) | Self::Last { deadline, .. } => Instant::now() >= *deadline,
         }
+    }
+
+    /// Whether so many events are all that was to be sent.
+    pub(super) fn is_enough(&self, confirmed: usize) -> bool {
+        matches!(self, Self::Last { events, .. } if confirmed >= *events)
     }
 
     /// Resolves when nothing new may begin.
     pub(super) async fn requested(&self) {
         match self {
             Self::OnSignal { signal, .. } => signal.cancelled().await,
-            Self::At(deadline) => sleep_until(*deadline).await,
+            Self::At(deadline) | Self::Last { deadline, .. } => sleep_until(*deadline).await,
         }
     }
 

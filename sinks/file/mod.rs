@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use engine::config::{Size, Time};
 use engine::plugin::AnySink;
-use engine::{Batch, BuildContext, OpenError, Problem, Problems, Refusal, Sink, SinkConfig};
+use engine::{Batch, BuildContext, Holds, OpenError, Problem, Problems, Refusal, Sink, SinkConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
@@ -154,6 +154,10 @@ struct Open {
 
 #[async_trait]
 impl Sink for Files {
+    fn holds(&self) -> Holds {
+        Holds::file(&self.config.path)
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         let (gate_sender, gate) = watch::channel(None);
         let (config, cx, counts) = (&self.config, &self.cx, self.counts.clone());

@@ -39,7 +39,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::config::{Size, Time};
 use engine::plugin::AnySink;
-use engine::{Batch, BuildContext, OpenError, Outbox, Problem, Problems, Refusal, Sink, SinkConfig};
+use engine::{Batch, BuildContext, Holds, OpenError, Outbox, Problem, Problems, Refusal, Sink, SinkConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
@@ -207,6 +207,10 @@ impl Store {
 
 #[async_trait]
 impl Sink for Store {
+    fn holds(&self) -> Holds {
+        Holds::file(&self.config.database())
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         let path = self.config.database();
         self.say_where(&path);

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use engine::config::Time;
 use engine::event::MAX_ID_BYTES;
-use engine::{BuildContext, Outlet, Problem, Problems, Source, SourceConfig};
+use engine::{BuildContext, Holds, Outlet, Problem, Problems, Source, SourceConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
@@ -149,6 +149,10 @@ impl Metering {
 
 #[async_trait]
 impl Source for Metering {
+    fn holds(&self) -> Holds {
+        Holds::NOTHING
+    }
+
     async fn run(self: Box<Self>, outlet: Outlet, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(self.config.interval.0);
         // After a pause (a suspended machine) one sample is enough.

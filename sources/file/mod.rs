@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::config::{Size, Time};
-use engine::{BuildContext, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
+use engine::{BuildContext, Holds, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,10 @@ struct Reading {
 
 #[async_trait]
 impl Source for Reading {
+    fn holds(&self) -> Holds {
+        if self.is_stdin() { Holds::Only(vec!["Stdin".to_owned()]) } else { Holds::NOTHING }
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         let path = &self.config.path;
         // One that is followed may come later.

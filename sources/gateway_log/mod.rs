@@ -45,7 +45,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::config::{Size, Time};
 use engine::event::MAX_ID_BYTES;
-use engine::{BuildContext, Outlet, Problem, Problems, Source, SourceConfig, Timestamp};
+use engine::{BuildContext, Holds, Outlet, Problem, Problems, Source, SourceConfig, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -179,6 +179,10 @@ struct Following {
 
 #[async_trait]
 impl Source for Following {
+    fn holds(&self) -> Holds {
+        Holds::NOTHING
+    }
+
     async fn run(self: Box<Self>, outlet: Outlet, shutdown: CancellationToken) {
         self.follow(&outlet, shutdown).await;
     }

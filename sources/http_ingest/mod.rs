@@ -37,7 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::config::{Secret, Size, Time};
 use engine::metrics::{IntCounter, IntCounterVec, Metrics};
-use engine::{Asked, BuildContext, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
+use engine::{Asked, BuildContext, Holds, OpenError, Outlet, Problem, Problems, Source, SourceConfig};
 use listener::{Limits, Listener};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,10 @@ struct Ingest {
 
 #[async_trait]
 impl Source for Ingest {
+    fn holds(&self) -> Holds {
+        Holds::port(self.config.bind.port())
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
         if let Some(path) = &self.config.tokens_file {
             let agents = Agents::open(&self.name, path, self.config.agent_limit())

@@ -3,7 +3,7 @@
 
 use engine::metrics::Figure;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sinks::sqlite_store::{
     EventRow, Overview, Page, Resources, RunSummary, SessionSummary, SpanRow, Stats, StoredEvent,
 };
@@ -11,6 +11,7 @@ use sinks::sqlite_store::{
 /// One path.
 pub(super) struct Endpoint {
     pub(super) path: &'static str,
+    pub(super) method: Method,
     pub(super) summary: &'static str,
     /// In groups, so that paths may share one.
     parameters: &'static [&'static [Parameter]],
@@ -26,6 +27,15 @@ impl Endpoint {
     pub(super) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> + use<> {
         self.parameters.iter().flat_map(|group| group.iter())
     }
+}
+
+/// How a path is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// It only reads.
+    Get,
+    /// It does something.
+    Post,
 }
 
 /// One parameter of a path.
@@ -184,12 +194,39 @@ pub(super) struct Ready {
 pub(super) struct Failure {
     /// What is wrong and what to do.
     pub(super) error: String,
+    /// Each mistake by itself, where there may be several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errors: Option<Vec<String>>,
+}
+
+/// What a reload has done; components as `sinks.store`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Reloaded {
+    /// The file, or `embedded default`.
+    pub(crate) configuration: String,
+    /// New components.
+    pub(crate) added: Vec<String>,
+    /// Components that are gone.
+    pub(crate) removed: Vec<String>,
+    /// Components with other settings: each was exchanged.
+    pub(crate) changed: Vec<String>,
+    /// Components with the same settings that were exchanged because the store that they read from was.
+    pub(crate) restarted: Vec<String>,
+    /// Components that read from others than before and run on.
+    pub(crate) rejoined: Vec<String>,
+    /// Components that run on as they were.
+    pub(crate) kept: Vec<String>,
+    /// Keys that differ from those of the last start and take effect at the next.
+    pub(crate) needs_restart: Vec<String>,
+    /// What a person should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The paths. Those of the dashboard's own files are not among them.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/healthz",
+        method: Method::Get,
         summary: "Whether the process lives",
         parameters: &[],
         answer: Answer::Json(schema::<Health>),
@@ -198,6 +235,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/readyz",
+        method: Method::Get,
         summary: "Whether events are taken now",
         parameters: &[],
         answer: Answer::Json(schema::<Ready>),
@@ -206,6 +244,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/metrics",
+        method: Method::Get,
         summary: "Metrics in the Prometheus text format",
         parameters: &[],
         answer: Answer::Media(&["text/plain"]),
@@ -214,6 +253,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/openapi.json",
+        method: Method::Get,
         summary: "This description",
         parameters: &[],
         answer: Answer::Json(|_| schemars::json_schema!({ "type": "object" })),
@@ -222,6 +262,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/status",
+        method: Method::Get,
         summary: "The process, its graph and its metrics",
         parameters: &[],
         answer: Answer::Json(schema::<Status>),
@@ -230,6 +271,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/events",
+        method: Method::Get,
         summary: "Events in order of time",
         parameters: &[
             FILTERS,
@@ -254,6 +296,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/events/{trace_id}",
+        method: Method::Get,
         summary: "One event whole",
         parameters: &[],
         answer: Answer::Json(schema::<StoredEvent>),
@@ -262,6 +305,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/sessions",
+        method: Method::Get,
         summary: "Sessions, latest first",
         parameters: &[&[AGENT, FROM, TO, QUERY, LIMIT, CURSOR]],
         answer: Answer::Json(schema::<Sessions>),
@@ -270,6 +314,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/runs",
+        method: Method::Get,
         summary: "Runs, latest first",
         parameters: &[&[SESSION, AGENT, STATUS, FROM, TO, QUERY, LIMIT, CURSOR]],
         answer: Answer::Json(schema::<Runs>),
@@ -278,6 +323,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/runs/{run_id}",
+        method: Method::Get,
         summary: "One run with the events of its tree",
         parameters: &[],
         answer: Answer::Json(schema::<WholeRun>),
@@ -286,6 +332,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/stats",
+        method: Method::Get,
         summary: "Calls, tokens, cost and latency over time",
         parameters: &[&[
             Parameter {
@@ -307,6 +354,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/resources",
+        method: Method::Get,
         summary: "The machine over time",
         parameters: &[&[
             FROM,
@@ -323,6 +371,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/stream",
+        method: Method::Get,
         summary: "Events as they are stored, as server-sent events with an EventRow each",
         parameters: &[&[
             KIND,
@@ -342,6 +391,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         path: "/api/v1/export",
+        method: Method::Get,
         summary: "Events as a download, oldest first",
         parameters: &[
             FILTERS,
@@ -354,6 +404,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         answer: Answer::Media(&["application/x-ndjson", "text/csv"]),
         guarded: true,
         also: &[429, 503],
+    },
+    Endpoint {
+        path: "/api/v1/reload",
+        method: Method::Post,
+        summary: "Read the configuration anew and change what is different; from this machine only",
+        parameters: &[],
+        answer: Answer::Json(schema::<Reloaded>),
+        guarded: true,
+        also: &[409, 422, 429, 500, 503],
     },
 ];
 

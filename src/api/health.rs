@@ -10,7 +10,7 @@ use engine::runtime::Phase;
 
 use super::endpoints::{Health, Ready, Status};
 use super::parameters::Pairs;
-use super::{Api, answered, json_answer, query, with_header};
+use super::{Api, Shown, answered, json_answer, query, with_header};
 
 pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Response<Body> {
     answered(&Health {
@@ -41,7 +41,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>, pairs: Result<Pairs, Str
         return response;
     }
     let subject = &api.subject;
-    let store = match &subject.readers {
+    let Shown { components, readers } = subject.shown.borrow().clone();
+    let store = match &readers {
         // The process can say all else also where its store cannot be read.
         Some(readers) => readers.ask(sinks::sqlite_store::Reader::overview).await.ok(),
         None => None,
@@ -52,7 +53,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, pairs: Result<Pairs, Str
         uptime_seconds: api.started.elapsed().as_secs(),
         refusing: subject.status.refusing().map(|refusal| refusal.message),
         now: Timestamp::now().to_string(),
-        components: subject.components.clone(),
+        components,
         metrics: subject.metrics.figures(),
         store,
     })

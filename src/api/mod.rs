@@ -1,7 +1,7 @@
 //! The API port, for people and probes: dashboard, query API, health and metrics.
 //!
 //! `endpoints.rs` is the table of what there is, from which the OpenAPI description is made; the handlers stand in
-//! `health.rs`, `query.rs`, `stream.rs` and `export.rs`; `dashboard.rs` has the page.
+//! `health.rs`, `query.rs`, `stream.rs`, `export.rs` and `reload.rs`; `dashboard.rs` has the page.
 
 mod dashboard;
 mod endpoints;
@@ -10,6 +10,7 @@ mod health;
 mod openapi;
 mod parameters;
 mod query;
+mod reload;
 mod stream;
 
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use engine::config::{Secret, Table};
 use engine::metrics::Metrics;
 use engine::runtime::Status;
@@ -30,13 +31,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sinks::sqlite_store::{AskError, Readers};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use endpoints::{Component, openapi};
+use crate::reload::Ask;
+
+pub(crate) use endpoints::{Component, Reloaded, openapi};
 pub(crate) use parameters::time;
 
-/// The API listener: dashboard, query API, health and metrics.
+/// The API listener: dashboard, query API, health and metrics. A change takes effect at the next start.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ApiSettings {
@@ -61,6 +64,23 @@ impl Default for ApiSettings {
     }
 }
 
+impl ApiSettings {
+    /// The keys that have other values there.
+    pub(crate) fn different(&self, there: &Self) -> Vec<String> {
+        let Self { enabled, bind, token, allowed_hosts } = self;
+        [
+            ("enabled", *enabled != there.enabled),
+            ("bind", *bind != there.bind),
+            ("token", *token != there.token),
+            ("allowed_hosts", *allowed_hosts != there.allowed_hosts),
+        ]
+        .into_iter()
+        .filter(|(_, different)| *different)
+        .map(|(key, _)| format!("api.{key}"))
+        .collect()
+    }
+}
+
 /// The table `[api]`, for the configuration.
 pub(crate) const TABLES: &[Table] = &[Table::of::<ApiSettings>("api")];
 
@@ -80,7 +100,14 @@ const EXPORTS: usize = 2;
 pub(crate) struct Subject {
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
-    /// The graph.
+    pub(crate) shown: watch::Receiver<Shown>,
+    /// Where a reload is asked for.
+    pub(crate) reload: mpsc::Sender<Ask>,
+}
+
+/// What is shown of the graph; a reload may change it.
+#[derive(Clone)]
+pub(crate) struct Shown {
     pub(crate) components: Vec<Component>,
     /// The store; `None` where the graph has none.
     pub(crate) readers: Option<Arc<Readers>>,
@@ -128,6 +155,7 @@ pub(crate) async fn serve(listener: Listener, settings: &ApiSettings, subject: S
         .route("/api/v1/resources", get(query::resources))
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/v1/export", get(export::export))
+        .route("/api/v1/reload", post(reload::reload))
         .route_layer(from_fn_with_state(Arc::clone(&api), token))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -4,7 +4,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::endpoints::{Answer, Endpoint, Form, Parameter};
+use super::endpoints::{Answer, Endpoint, Form, Method, Parameter};
 
 /// OpenAPI 3.1 takes JSON Schema 2020-12 as it is; only the place of the definitions is its own.
 const DEFINITIONS: &str = "/components/schemas";
@@ -18,7 +18,11 @@ pub(super) fn document(endpoints: &[Endpoint], also: impl Fn(&mut SchemaGenerato
     also(&mut generator);
     let mut paths = Map::new();
     for endpoint in endpoints {
-        paths.insert(endpoint.path.to_owned(), json!({ "get": operation(endpoint, &mut generator) }));
+        let method = match endpoint.method {
+            Method::Get => "get",
+            Method::Post => "post",
+        };
+        paths.insert(endpoint.path.to_owned(), json!({ method: operation(endpoint, &mut generator) }));
     }
     let document = json!({
         "openapi": "3.1.0",
@@ -103,7 +107,10 @@ fn meaning(status: u16) -> &'static str {
         401 => "The token is missing or wrong",
         403 => "Host or Origin is not ours",
         404 => "There is no such thing",
+        409 => "It could not be carried out, and nothing has changed",
+        422 => "The configuration is wrong: `errors` has all that is; nothing has changed",
         429 => "Too many questions are being answered",
+        500 => "It could not be carried out, and the process ends",
         _ => "Not now",
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn checked(path: &str, pairs: Result<Pairs, String>) -> Result<Parame
 #[allow(clippy::result_large_err)]
 pub(super) fn readers(api: &Api) -> Result<Arc<Readers>, Response<Body>> {
     let why = "the configuration has no sqlite_store, so there is nothing to ask";
-    api.subject.readers.clone().ok_or_else(|| refused(StatusCode::SERVICE_UNAVAILABLE, why))
+    let readers = api.subject.shown.borrow().readers.clone();
+    readers.ok_or_else(|| refused(StatusCode::SERVICE_UNAVAILABLE, why))
 }
 
 async fn ask<T: Send + 'static>(

@@ -3,7 +3,7 @@
 //! **What is real.** `build.rs` copies the engine's sources and `transforms/dedupe.rs` and leads their
 //! `std::sync` and tokio to [`shim`]; not a line else is changed, and nothing in the product knows of
 //! the model. So admission, delivery and receipt, the sinks' queues and the writes of all that
-//! waits, routing, dedupe and the whole of `Runtime::run` with its drain are the product's own code.
+//! waits, routing, dedupe and the whole of `Runtime::run` with its drain and its reloads are the product's own code.
 //!
 //! **What is a model.** The clients, the sink and time. The sink does as `sinks/sqlite_store/writer.rs`
 //! does: one commit for all it is given, each alone where that failed, batches that were
@@ -63,4 +63,5 @@ mistakes! {
     drain_leaves_the_queue
     queue_is_too_short
     drain_does_not_count
+    reload_does_not_hold
 }

@@ -47,6 +47,9 @@ pub struct Plan {
     pub sinks: usize,
     /// How many commits may fail, over all sinks.
     pub failures: usize,
+    /// How many reloads come, each at any moment: the sinks, and the transform behind the source, are exchanged for
+    /// others of the same disks, or are to be and cannot be opened.
+    pub reloads: usize,
     /// When the stop comes.
     pub stop: Stop,
     /// A write of the first sink never returns.
@@ -69,6 +72,7 @@ impl Plan {
             max_events: 3,
             sinks: 1,
             failures: 1,
+            reloads: 0,
             stop: Stop::AtTheEnd,
             hangs: false,
             confirms_first: false,

@@ -1,9 +1,9 @@
-//! A whole run: clients, the graph source → gauge → dedupe → sinks, commits that fail, a stop, and
+//! A whole run: clients, the graph source → gauge → dedupe → sinks, commits that fail, reloads, a stop, and
 //! after each step what the promises say.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use super::engine::config::{Inputs, Settings, load};
 use super::engine::graph::Graph;
 use super::engine::metrics::Metrics;
 use super::engine::plugin::AnySink;
-use super::engine::runtime::{Phase, RunError, Runtime};
+use super::engine::runtime::{Phase, ReloadError, Reloader, RunError, Runtime};
 use super::engine::*;
 use crate::plan::{self, Client, Manner, Plan, Search, Stop, Tally};
 use crate::shim::step;
@@ -30,7 +30,7 @@ use crate::shim::tokio::time;
 /// What broke.
 pub fn explore(plan: &Plan, search: Search, tally: &Tally) -> Result<usize, String> {
     let (plan, tally) = (plan.clone(), tally.clone());
-    let settings = settings(&plan);
+    let settings = settings(&plan)?;
     plan::explore(search, move || execute(&plan, &settings, &tally))
 }
 
@@ -45,7 +45,9 @@ struct World {
 struct Ledger {
     /// By sink: what is committed.
     disks: BTreeMap<usize, BTreeSet<TraceId>>,
-    closed: BTreeSet<usize>,
+    /// By sink: which instance of it is open, and how many there have been.
+    open: BTreeMap<usize, usize>,
+    opened: usize,
     /// Events that hold credits.
     live: usize,
     /// What passed admission.
@@ -82,37 +84,85 @@ fn id(event: u8) -> TraceId {
     TraceId::derived(&[&[event]])
 }
 
-fn settings(plan: &Plan) -> Settings {
-    let mut text = format!(
-        "[runtime]\nmax_in_flight_events = {}\n[sources.clients]\ntype = 'clients'\n\
-         [transforms.gauge]\ntype = 'gauge'\ninputs = ['clients']\n\
-         [transforms.dedupe]\ntype = 'dedupe'\ninputs = ['gauge']\n",
-        plan.max_events
-    );
-    for number in 0..plan.sinks {
-        text += &format!("[sinks.disk{number}]\ntype = 'disk'\nnumber = {number}\ninputs = ['dedupe']\n");
+/// The configuration that is run first, and those that reloads bring. Made once, and within an execution: what is
+/// tried out while a configuration is read has locks of shuttle's.
+fn settings(plan: &Plan) -> Result<Vec<Settings>, String> {
+    let sinks = |setting: u8| {
+        let sink = |number| {
+            format!(
+                "[sinks.disk{number}]\ntype = 'disk'\nnumber = {number}\nsetting = {setting}\ninputs = ['dedupe']\n"
+            )
+        };
+        (0..plan.sinks).map(sink).collect::<String>()
+    };
+    let text = |gauge: u8, disk: u8| {
+        format!(
+            "[runtime]\nmax_in_flight_events = {}\n[sources.clients]\ntype = 'clients'\n\
+             [transforms.gauge]\ntype = 'gauge'\nsetting = {gauge}\ninputs = ['clients']\n\
+             [transforms.dedupe]\ntype = 'dedupe'\ninputs = ['gauge']\n{}",
+            plan.max_events,
+            sinks(disk)
+        )
+    };
+    let texts = [text(0, 0), text(1, 0), text(0, 1), text(1, 2), text(1, UNOPENABLE)];
+    let loaded = Arc::new(Mutex::new(Vec::new()));
+    let filled = Arc::clone(&loaded);
+    plan::explore(Search::Random { seed: 0, executions: 1 }, move || {
+        let load = |text: &String| {
+            let inputs = Inputs { embedded: text.clone().leak(), ..Inputs::default() };
+            load(&inputs, registry()).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        *filled.lock().unwrap_or_else(PoisonError::into_inner) = texts.iter().map(load).collect();
+    })?;
+    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *loaded))
+}
+
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        Registry::default()
+            .with_source::<Clients>()
+            .with_transform::<Gauge>()
+            .with_transform::<Dedupe>()
+            .with_sink::<Disk>()
+    })
+}
+
+/// Reloads at any moment; each brings one of the configurations.
+async fn reload(mut reloader: Reloader<'static>, settings: Vec<Settings>, world: Arc<World>) {
+    for _ in 0..world.plan.reloads {
+        linger(60).await;
+        let which = shuttle::rand::thread_rng().gen_range(0..settings.len());
+        match reloader.apply(settings[which].clone()).await {
+            Ok(changes) if changes.is_none() => {}
+            Ok(changes) => {
+                let sinks = changes.changed.iter().any(|name| name.starts_with("sinks"));
+                world.tally.count(if sinks { "sinks exchanged" } else { "transforms exchanged" });
+            }
+            Err(ReloadError::Open(_)) => world.tally.count("sinks put back"),
+            Err(ReloadError::Stopping) => return world.tally.count("reloads cut short by the stop"),
+            // A deadline that had passed.
+            Err(_) if world.plan.stop == Stop::WithDeadline => {}
+            Err(error) => panic!("{error}"),
+        }
     }
-    let inputs = Inputs { embedded: text.leak(), ..Inputs::default() };
-    load(&inputs, &registry()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn registry() -> Registry {
-    Registry::default()
-        .with_source::<Clients>()
-        .with_transform::<Gauge>()
-        .with_transform::<Dedupe>()
-        .with_sink::<Disk>()
-}
-
-fn execute(plan: &Plan, settings: &Settings, tally: &Tally) {
+fn execute(plan: &Plan, settings: &[Settings], tally: &Tally) {
     time::reset();
     task::reset();
     let ledger = Ledger { failures: plan.failures, ..Ledger::default() };
     let world = Arc::new(World { plan: plan.clone(), tally: tally.clone(), ledger: Mutex::new(ledger) });
     WORLD.set(Some(Arc::clone(&world)));
     let metrics = Metrics::default();
-    let graph = Graph::build(settings, &registry(), &metrics).unwrap_or_else(|errors| panic!("{errors}"));
-    let runtime = Runtime::new(graph, settings.runtime.clone(), metrics.clone());
+    let first = &settings[0];
+    let graph = Graph::build(first, registry(), &metrics).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut runtime = Runtime::new(graph, first.runtime.clone(), metrics.clone());
+    if plan.reloads > 0 {
+        let reloader = runtime.reloader(first.clone(), registry());
+        drop(spawn(reload(reloader, settings.to_vec(), Arc::clone(&world))));
+    }
     let shutdown = CancellationToken::new();
     let status = runtime.status();
     if plan.stop != Stop::AtTheEnd {
@@ -162,7 +212,7 @@ fn judge(world: &World, ended: Result<(), RunError>, metrics: &Metrics) {
             assert_eq!(ledger.clients_done, plan.clients.len(), "P6: a client still waits");
             assert_eq!(ledger.live, 0, "P6: events are still in flight");
             assert!(every(&ledger.queued), "P6: told queued, and not stored by an orderly stop");
-            assert_eq!(ledger.closed.len(), plan.sinks, "P6: a sink was not closed");
+            assert!(ledger.open.is_empty() && ledger.opened >= plan.sinks, "P6: a sink was not closed");
         }
         Err(RunError::Drain(problems)) => {
             world.tally.count("cut short");
@@ -355,7 +405,10 @@ impl Sender {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Gauge {}
+struct Gauge {
+    #[allow(dead_code)]
+    setting: u8,
+}
 
 impl TransformConfig for Gauge {
     const TYPE: &'static str = "gauge";
@@ -385,16 +438,23 @@ impl Transform for Gauge {
 #[serde(deny_unknown_fields)]
 struct Disk {
     number: usize,
+    setting: u8,
 }
+
+/// A setting with which a disk cannot be opened.
+const UNOPENABLE: u8 = 9;
 
 struct DiskSink {
     number: usize,
+    setting: u8,
     /// The writer's thread, which does one thing after the other.
     writer: Arc<shuttle::sync::Mutex<Writer>>,
 }
 
 struct Writer {
     number: usize,
+    /// Which of the instances that have been open it belongs to.
+    instance: usize,
     /// Acknowledged batches that could not be written yet.
     held: Vec<Batch>,
 }
@@ -402,15 +462,29 @@ struct Writer {
 impl SinkConfig for Disk {
     const TYPE: &'static str = "disk";
     fn build(self, _: &BuildContext) -> Result<AnySink, Problems> {
-        let writer = shuttle::sync::Mutex::new(Writer { number: self.number, held: Vec::new() });
-        Ok(AnySink::Stream(Box::new(DiskSink { number: self.number, writer: Arc::new(writer) })))
+        let writer = shuttle::sync::Mutex::new(Writer { number: self.number, instance: 0, held: Vec::new() });
+        let Self { number, setting } = self;
+        Ok(AnySink::Stream(Box::new(DiskSink { number, setting, writer: Arc::new(writer) })))
     }
 }
 
 #[async_trait]
 impl Sink for DiskSink {
+    fn holds(&self) -> Holds {
+        Holds::Only(vec![self.number.to_string()])
+    }
+
     async fn open(&mut self) -> Result<(), OpenError> {
-        world().ledger().disks.insert(self.number, BTreeSet::new());
+        let (world, mut writer) = (world(), lock(&self.writer));
+        let mut ledger = world.ledger();
+        if self.setting == UNOPENABLE {
+            return Err(OpenError("on purpose".to_owned()));
+        }
+        ledger.opened += 1;
+        writer.instance = ledger.opened;
+        ledger.disks.entry(self.number).or_default();
+        let other = ledger.open.insert(self.number, writer.instance);
+        assert!(other.is_none(), "reload: two have one disk at once");
         Ok(())
     }
 
@@ -442,7 +516,7 @@ impl Sink for DiskSink {
         while !writer.held.is_empty() {
             writer.again(&world);
         }
-        world.ledger().closed.insert(self.number);
+        world.ledger().open.remove(&self.number);
         Ok(())
     }
 }
@@ -499,7 +573,7 @@ impl Writer {
         step();
         let fails = {
             let mut ledger = world.ledger();
-            assert!(!ledger.closed.contains(&self.number), "P6: a write after the close");
+            assert_eq!(ledger.open.get(&self.number), Some(&self.instance), "P6: a write after the close");
             let fails = ledger.failures > 0 && shuttle::rand::thread_rng().gen_bool(0.4);
             ledger.failures -= usize::from(fails);
             fails

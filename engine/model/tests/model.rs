@@ -87,6 +87,23 @@ fn a_write_that_hangs_does_not_hold_the_drain() {
     assert!(tally.of("hung") > 0, "{tally}");
 }
 
+#[test]
+fn reloads_at_any_moment_lose_and_double_nothing() {
+    let tally = holds(&Plan { reloads: 2, ..Plan::small() }, 300);
+    assert!(tally.of("repeats told as such") > 0, "{tally}");
+    let tally = holds(&Plan { reloads: 3, ..Plan::wide() }, 400);
+    for met in ["sinks exchanged", "transforms exchanged", "sinks put back", "told queued", "held", "drained"] {
+        assert!(tally.of(met) > 0, "the search never met {met}");
+    }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reload_loses_nothing_that_was_acknowledged() {
+    let tally = holds(&Plan { reloads: 3, stop: Stop::AtAnyMoment, ..Plan::wide() }, 400);
+    assert!(tally.of("reloads cut short by the stop") > 0 && tally.of("sinks exchanged") > 0, "{tally}");
+    holds(&Plan { reloads: 3, stop: Stop::WithDeadline, ..Plan::wide() }, 300);
+}
+
 /// What the mistake is found to break.
 macro_rules! found {
     ($mistake:ident, $plan:expr, $breaks:expr) => {{
@@ -151,4 +168,9 @@ fn a_drain_that_hides_what_it_lost_is_noticed() {
 #[test]
 fn a_sink_that_confirms_before_it_commits_is_noticed() {
     found!(real, Plan { confirms_first: true, ..Plan::small() }, ["P1"]);
+}
+
+#[test]
+fn a_reload_that_does_not_hold_the_sources_is_noticed() {
+    found!(reload_does_not_hold, Plan { reloads: 3, ..Plan::wide() }, ["P6", "P1"]);
 }

@@ -1,7 +1,7 @@
 //! Finding the file, reading it, and the line of each of its keys.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use toml::Spanned;
@@ -12,10 +12,11 @@ use super::{ConfigErrors, Inputs};
 /// The largest file that is read, in bytes: a mistaken name must not fill the memory.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The text of the configuration and what to call it.
+/// The text of the configuration, what to call it, and where it is from; `None`: from inside the program.
 pub(super) struct Found {
     pub(super) name: String,
     pub(super) text: String,
+    pub(super) path: Option<PathBuf>,
 }
 
 /// A file's values, and its lines by dotted key.
@@ -24,11 +25,18 @@ pub(super) struct Parsed {
     pub(super) lines: BTreeMap<String, usize>,
 }
 
-/// The file that is named, else the first of the places that has one, else the embedded one.
+/// The file that was read before; else the one that is named, else the first of the places that has one, else the
+/// embedded one.
 ///
 /// # Errors
-/// When a named file cannot be read.
+/// When a file that was read before or is named cannot be read.
 pub(super) fn find(inputs: &Inputs) -> Result<Found, ConfigErrors> {
+    if let Some(path) = &inputs.again {
+        return read(path).map_err(|why| {
+            let message = format!("cannot be read: {why}; the configuration in force was read from it, so put it back");
+            ConfigErrors::one(path.display().to_string(), "", message)
+        });
+    }
     let variable = inputs.env.iter().find(|(name, value)| name == "TRACE_CONFIG" && !value.is_empty());
     let named = match (&inputs.file, variable) {
         (Some(path), _) => Some((path.as_path(), "--config")),
@@ -43,7 +51,7 @@ pub(super) fn find(inputs: &Inputs) -> Result<Found, ConfigErrors> {
     match inputs.search.iter().find(|path| path.is_file()) {
         Some(path) => read(path)
             .map_err(|why| ConfigErrors::one(path.display().to_string(), "", format!("cannot be read: {why}"))),
-        None => Ok(Found { name: "embedded default".to_owned(), text: inputs.embedded.to_owned() }),
+        None => Ok(Found { name: "embedded default".to_owned(), text: inputs.embedded.to_owned(), path: None }),
     }
 }
 
@@ -53,7 +61,7 @@ fn read(path: &Path) -> Result<Found, String> {
         return Err(format!("{} bytes are too many for a configuration", meta.len()));
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Ok(Found { name: path.display().to_string(), text })
+    Ok(Found { name: path.display().to_string(), text, path: Some(path.to_owned()) })
 }
 
 /// Reads TOML.

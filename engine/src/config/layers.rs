@@ -1,6 +1,7 @@
 //! The layers: figment merges them, and remembers for each value which one it is from.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -14,6 +15,7 @@ use super::{ConfigError, ConfigErrors, join_key};
 #[derive(Debug, Clone)]
 pub(super) struct Layers {
     file: String,
+    path: Option<PathBuf>,
     lines: BTreeMap<String, usize>,
     figment: Figment,
 }
@@ -45,7 +47,7 @@ impl Layers {
         errors: &mut Vec<ConfigError>,
     ) -> Result<Self, ConfigErrors> {
         let mut parsed = file::parse(&found)?;
-        let mut layers = Self { file: found.name, lines: parsed.lines, figment: Figment::new() };
+        let mut layers = Self { file: found.name, path: found.path, lines: parsed.lines, figment: Figment::new() };
         layers.expand_all(&mut parsed.root, "", env, errors);
         layers.merge(layers.file.clone(), parsed.root);
         Ok(layers)
@@ -112,6 +114,10 @@ impl Layers {
 
     pub(super) fn file_name(&self) -> &str {
         &self.file
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The layer that set this key, or the nearest table above it; `None` where no layer did.

@@ -20,7 +20,7 @@ mod typed;
 pub mod values;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -51,6 +51,8 @@ pub struct Inputs {
     pub embedded: &'static str,
     /// Where a file is looked for when none is named, in this order.
     pub search: Vec<PathBuf>,
+    /// The file that was read before: it is read again, and no other is looked for.
+    pub again: Option<PathBuf>,
     /// Tables of the program's own, such as `[api]`.
     pub tables: &'static [Table],
     /// Short names of variables, for deploy time.
@@ -139,18 +141,18 @@ pub enum LogFormat {
 }
 
 /// The table `[runtime]`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeSettings {
     /// Most events admitted and not yet stored; beyond it clients get 429.
     pub max_in_flight_events: usize,
     /// Most bytes of events admitted and not yet stored.
     pub max_in_flight_bytes: Size,
-    /// Time for an orderly stop.
+    /// Time for an orderly stop, and for what a reload exchanges. Takes effect at the start.
     pub drain_timeout: Time,
     /// How much is logged: error, warn, info, debug, trace.
     pub log_level: LogLevel,
-    /// How log lines are written: text or json.
+    /// How log lines are written: text or json. Takes effect at the start.
     pub log_format: LogFormat,
 }
 
@@ -163,6 +165,13 @@ impl Default for RuntimeSettings {
             log_level: LogLevel::Warn,
             log_format: LogFormat::Text,
         }
+    }
+}
+
+impl RuntimeSettings {
+    /// The in-flight budget: events and bytes.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.max_in_flight_events, usize::try_from(self.max_in_flight_bytes.0).unwrap_or(usize::MAX))
     }
 }
 
@@ -203,6 +212,12 @@ impl Settings {
     #[must_use]
     pub fn source(&self) -> &str {
         self.layers.file_name()
+    }
+
+    /// The file; `None`: the embedded default.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.layers.path()
     }
 
     /// Every key in force, its value with secrets masked, and its layer.
@@ -268,6 +283,22 @@ pub fn load(inputs: &Inputs, registry: &Registry) -> Result<Settings, ConfigErro
     let settings = Settings { runtime, components, root, layers, notices };
     errors.extend(crate::graph::check(&settings, registry));
     if errors.is_empty() { Ok(settings) } else { Err(ConfigErrors::sorted(errors)) }
+}
+
+/// One table alone, whatever is wrong with the rest.
+///
+/// # Errors
+/// What is wrong with the table, or that the file is no TOML.
+pub fn table<T: DeserializeOwned + JsonSchema>(
+    inputs: &Inputs,
+    registry: &Registry,
+    name: &str,
+) -> Result<T, ConfigErrors> {
+    let (mut errors, mut notices) = (Vec::new(), Vec::new());
+    let mut layers = Layers::from_file(file::find(inputs)?, &inputs.env, &mut errors)?;
+    env::apply(inputs, registry, &mut layers, &mut errors, &mut notices);
+    layers.set(&inputs.set, &mut errors);
+    typed_at(&layers, &layers.merged()?, name)
 }
 
 fn typed_at<T: DeserializeOwned + JsonSchema>(layers: &Layers, root: &Value, name: &str) -> Result<T, ConfigErrors> {

@@ -294,6 +294,21 @@ async fn what_waits_at_shutdown_is_pushed_once_more() {
 }
 
 #[tokio::test]
+async fn the_last_push_is_of_what_waits_and_not_of_what_keeps_coming() {
+    let outbox = Memory::with(&events(10));
+    let store = Arc::clone(&outbox);
+    // The store takes events on, as it does while a reload exchanges the push.
+    let receiver = Receiver::start(move |_, _| {
+        store.add(&events(10));
+        take()
+    })
+    .await;
+    let running = Running::start(AugmiPush { interval: Time::seconds(3600), ..config(&receiver.url) }, &outbox);
+    running.stop().await;
+    assert_eq!((outbox.counts(), receiver.requests()), ((10, 10, 0), 1));
+}
+
+#[tokio::test]
 async fn an_unreachable_receiver_gets_a_single_try_at_shutdown() {
     let receiver = Receiver::start(|_, _| status(500)).await;
     let outbox = Memory::with(&events(10));

@@ -3,8 +3,15 @@
 pub use ::tokio::pin;
 pub use task::spawn;
 
-/// Two branches; which one is looked at first is shuttle's choice, so that a schedule can be replayed.
+/// Two branches or three; which one is looked at first is shuttle's choice, so that a schedule can be replayed.
 macro_rules! select {
+    ($a:pat = $one:expr => $then:expr, $b:pat = $two:expr => $or:expr, $c:pat = $three:expr => $last:expr $(,)?) => {
+        match shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..3) {
+            0 => ::tokio::select! { biased; $a = $one => { $then }, $b = $two => { $or }, $c = $three => { $last } },
+            1 => ::tokio::select! { biased; $b = $two => { $or }, $c = $three => { $last }, $a = $one => { $then } },
+            _ => ::tokio::select! { biased; $c = $three => { $last }, $a = $one => { $then }, $b = $two => { $or } },
+        }
+    };
     ($first:pat = $one:expr => $then:expr, $second:pat = $other:expr => $or:expr $(,)?) => {
         if shuttle::rand::Rng::gen_bool(&mut shuttle::rand::thread_rng(), 0.5) {
             ::tokio::select! { biased; $first = $one => { $then }, $second = $other => { $or } }
@@ -85,7 +92,7 @@ pub mod sync {
     /// `tokio::sync::mpsc`.
     pub mod mpsc {
         use super::*;
-        use ::tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+        use ::tokio::sync::mpsc::error::{SendError, TryRecvError, TrySendError};
 
         /// As tokio's.
         #[derive(Debug)]
@@ -114,6 +121,15 @@ pub mod sync {
                 match &self.0 {
                     Some(sender) => sender.try_send(value),
                     None => Err(TrySendError::Closed(value)),
+                }
+            }
+
+            /// As tokio's.
+            pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
+                step();
+                match &self.0 {
+                    Some(sender) => sender.send(value).await,
+                    None => Err(SendError(value)),
                 }
             }
         }
@@ -154,9 +170,26 @@ pub mod task {
     use std::task::{Context, Poll};
 
     use ::tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-    use shuttle::future::JoinError;
+    pub use shuttle::future::AbortHandle;
 
     use crate::shim::step;
+
+    /// `tokio::task::JoinError`: here a panic ends the whole execution, so a task was aborted.
+    #[derive(Debug)]
+    pub struct JoinError;
+
+    impl JoinError {
+        /// As tokio's.
+        pub fn is_cancelled(&self) -> bool {
+            true
+        }
+    }
+
+    impl std::fmt::Display for JoinError {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the task was aborted")
+        }
+    }
 
     thread_local! {
         static RUNNING: Cell<usize> = const { Cell::new(0) };
@@ -219,7 +252,7 @@ pub mod task {
         type Output = Result<T, JoinError>;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            Pin::new(&mut self.0).poll(cx)
+            Pin::new(&mut self.0).poll(cx).map_err(|_| JoinError)
         }
     }
 
@@ -228,8 +261,21 @@ pub mod task {
     pub struct JoinSet<T> {
         tasks: Vec<JoinHandle<()>>,
         running: usize,
-        report: UnboundedSender<T>,
-        ended: UnboundedReceiver<T>,
+        report: UnboundedSender<Option<T>>,
+        ended: UnboundedReceiver<Option<T>>,
+    }
+
+    /// Tells what a task of a set came to, also where it was aborted.
+    struct Report<T> {
+        value: Option<T>,
+        to: UnboundedSender<Option<T>>,
+    }
+
+    impl<T> Drop for Report<T> {
+        fn drop(&mut self) {
+            // Nobody asks where the set is gone.
+            let _ = self.to.send(self.value.take());
+        }
     }
 
     impl<T> JoinSet<T> {
@@ -240,40 +286,30 @@ pub mod task {
         }
 
         /// As tokio's.
-        pub fn spawn(&mut self, future: impl Future<Output = T> + Send + 'static)
+        pub fn spawn(&mut self, future: impl Future<Output = T> + Send + 'static) -> AbortHandle
         where
             T: Send + 'static,
         {
-            let report = self.report.clone();
+            let report = Report { value: None, to: self.report.clone() };
             self.running += 1;
             let task = spawn(async move {
-                let value = future.await;
-                // Nobody asks where the set is gone.
-                let _ = report.send(value);
+                let mut report = report;
+                report.value = Some(future.await);
             });
+            let abort = task.0.abort_handle();
             self.tasks.push(task);
+            abort
         }
 
-        /// As tokio's, for tasks that do not fail: here a panic ends the whole execution.
+        /// As tokio's.
         pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
             step();
             if self.running == 0 {
                 return None;
             }
-            let ended = self.ended.recv().await;
+            let ended = self.ended.recv().await?;
             self.running -= 1;
-            ended.map(Ok)
-        }
-
-        /// As tokio's.
-        pub async fn shutdown(&mut self) {
-            for task in &self.tasks {
-                task.abort();
-            }
-            for task in self.tasks.drain(..) {
-                let _ = task.await;
-            }
-            self.running = 0;
+            Some(ended.ok_or(JoinError))
         }
     }
 
@@ -314,9 +350,14 @@ pub mod time {
         static CLOCK: RefCell<Clock> = RefCell::default();
     }
 
-    /// A deadline passed.
-    #[derive(Debug)]
-    pub struct Elapsed;
+    pub use error::Elapsed;
+
+    /// Errors.
+    pub mod error {
+        /// A deadline passed.
+        #[derive(Debug)]
+        pub struct Elapsed;
+    }
 
     /// Before an execution begins.
     pub fn reset() {

@@ -94,6 +94,37 @@ fn a_file_that_was_asked_for_must_be_there() {
 }
 
 #[test]
+fn the_file_that_was_read_before_is_read_again_and_no_other_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, usual) = (folder.path().join("first.toml"), folder.path().join("usual.toml"));
+    fs::write(&usual, EMBEDDED).unwrap();
+    let mut inputs = inputs(EMBEDDED, &[], &[]);
+    let load = |inputs: &Inputs| load(inputs, &registry());
+    assert_eq!(load(&inputs).unwrap().file(), None, "from inside the program");
+    inputs.search = vec![first.clone(), usual.clone()];
+    let settings = load(&inputs).unwrap();
+    assert_eq!(settings.file(), Some(usual.as_path()));
+    inputs.again = settings.file().map(Into::into);
+    // One that would have been found before it, and one by name.
+    fs::write(&first, "").unwrap();
+    inputs.file = Some(first.clone());
+    assert_eq!(load(&inputs).unwrap().file(), Some(usual.as_path()));
+    fs::remove_file(&usual).unwrap();
+    let gone = load(&inputs).err().unwrap().to_string();
+    assert!(gone.starts_with(&format!("{}: cannot be read: No such file", usual.display())), "{gone}");
+}
+
+#[test]
+fn one_table_can_be_read_whatever_is_wrong_with_the_rest() {
+    static WRONG: &str = "[api]\nbind = \"${HOST:-127.0.0.1}:9\"\n[sorces.x]\ntype = \"y\"\nz = \"${NONE}\"\n";
+    let api = |text, set: &[&str]| crate::config::table::<Api>(&inputs(text, &[], set), &registry(), "api");
+    assert_eq!(api(WRONG, &[]).unwrap().bind, "127.0.0.1:9");
+    assert_eq!(api(WRONG, &["api.bind=127.0.0.1:8"]).unwrap().bind, "127.0.0.1:8");
+    assert!(api(WRONG, &["api.enabled=perhaps"]).err().unwrap().to_string().starts_with("--set api.enabled"));
+    assert!(api("[api", &[]).err().unwrap().to_string().contains("not valid TOML"));
+}
+
+#[test]
 fn variables_in_a_file_become_what_their_key_takes() {
     static TEXT: &str = r#"[sources.ingest]
 type = "http_ingest"
