@@ -85,7 +85,6 @@ async fn run(options: &Options) -> Result<bool, String> {
     })
     .await;
     seen.drained = drained;
-    eprintln!("requests of each second after it: {:?}", seen.after);
     // The last push of each, as at an orderly stop.
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
