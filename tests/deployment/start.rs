@@ -49,7 +49,9 @@ impl Machine {
     /// With any agent, and more variables.
     fn with(home: Home, port: u16, agent: &[String], env: &[(&str, &str)]) -> Self {
         let log = std::fs::File::create(home.path("log")).unwrap();
-        let mut command = Command::new("sh");
+        // A signal that was ignored by who runs the tests (a job in the background) could not be trapped by a shell.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM,HUP", "sh"]);
         command.arg(repository("deploy/start.sh")).args(agent).current_dir(home.path("."));
         for variable in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRACE_")) {
             command.env_remove(variable.0);
